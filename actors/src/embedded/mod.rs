@@ -1,0 +1,1 @@
+//! An in-process twin of each port: the executable specification.

@@ -1,0 +1,1 @@
+//! Production adapters of the engine's ports.

@@ -1,0 +1,1 @@
+//! Wires configuration, adapters, engine and listeners into a running service.

@@ -1,0 +1,2 @@
+//! The vz-sync binary.
+fn main() {}

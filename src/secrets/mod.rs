@@ -1,0 +1,1 @@
+//! Sealing of session keys with the key ring.

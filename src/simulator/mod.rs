@@ -1,0 +1,1 @@
+//! A stand-in for the platform, faithful to its documented answers.
