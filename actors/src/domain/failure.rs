@@ -53,11 +53,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure without a wish for patience.
-    pub fn new(
-        class: FailureClass,
-        code: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn new(class: FailureClass, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             class,
             code: code.into(),

@@ -54,6 +54,9 @@ pub struct Item {
     /// The shortcut for the next run; only environments carry one, and it
     /// covers the whole element with its nodes.
     pub raw_version: Option<RawVersion>,
+    /// Version of what a lazy listing shows of an environment (`env` and
+    /// `envGroups`), so that a delta sees which ones differ.
+    pub outline_version: Option<SourceVersion>,
     /// The columns people filter by.
     pub columns: Columns,
 }

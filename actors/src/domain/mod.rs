@@ -2,14 +2,17 @@
 //! actor in sight. Every decision that can be written as a function of its
 //! inputs lives here, so that it can be property-tested alone.
 
+pub mod baseline;
 pub mod event;
 pub mod failure;
 pub mod ids;
 pub mod item;
 pub mod job;
+pub mod removal;
 pub mod scope;
 pub mod snapshot;
 
+pub use baseline::{Baseline, RowFlags, StoredRow};
 pub use event::{Event, EventBody};
 pub use failure::{Failure, FailureClass};
 pub use ids::{
