@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 
-use super::{KeyRing, Purpose, SecretError, Sealed, key_ring::random_key};
+use super::{KeyRing, Purpose, Sealed, SecretError, key_ring::random_key};
 
 /// The key of the raw_version HMAC.
 pub struct InstallationKey(SecretBox<[u8; 32]>);

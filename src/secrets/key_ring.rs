@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use zeroize::Zeroizing;
 
 use super::sealed::NONCE_LEN;
-use super::{Purpose, SecretError, Sealed};
+use super::{Purpose, Sealed, SecretError};
 
 const KEY_LEN: usize = 32;
 const MAX_SECRET: usize = 16 * 1024;

@@ -135,7 +135,8 @@ fn a_bad_ring_is_refused_without_quoting_it() {
 
 #[test]
 fn malformed_seals_are_values() {
-    for text in ["", "v1", "v2|k|AA|AA", "v1|k|AA|AA", "v1|k|AA|AA|AA", "v1|a b|x|y", "é|é|é|é"] {
+    for text in ["", "v1", "v2|k|AA|AA", "v1|k|AA|AA", "v1|k|AA|AA|AA", "v1|a b|x|y", "é|é|é|é"]
+    {
         assert!(matches!(text.parse::<Sealed>(), Err(SecretError::Malformed(_))), "{text}");
     }
 }
