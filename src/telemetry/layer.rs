@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::clean::{capped, clean, scrub};
 use super::is_safe;
@@ -90,7 +90,7 @@ where
         self.count(&own);
 
         let (mut span, mut fields) = (String::new(), Map::new());
-        for scope in context.event_scope(event).into_iter().flat_map(|s| s.from_root()) {
+        for scope in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if !span.is_empty() {
                 span.push('>');
             }

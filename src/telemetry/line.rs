@@ -37,25 +37,31 @@ impl Line<'_> {
         }
     }
 
+    /// Time, level and name come first, so that raw lines can be skimmed.
     fn json(self) -> String {
-        let mut object = Map::new();
-        object.insert("ts".into(), self.time.into());
-        object.insert("level".into(), self.level.as_str().to_ascii_lowercase().into());
-        object.insert("target".into(), self.target.into());
+        let mut line = String::with_capacity(256);
+        let mut put = |name: &str, value: &Json| {
+            line.push(if line.is_empty() { '{' } else { ',' });
+            let _ = write!(line, "{}:{value}", Json::from(name));
+        };
+        put("ts", &self.time.into());
+        put("level", &self.level.as_str().to_ascii_lowercase().into());
+        put("target", &self.target.into());
         for (name, value) in [("event", self.event), ("message", self.message)] {
             if let Some(value) = value {
-                object.insert(name.into(), value.into());
+                put(name, &value.into());
             }
         }
         if !self.span.is_empty() {
-            object.insert("span".into(), self.span.into());
+            put("span", &self.span.into());
         }
-        object.extend(self.fields);
+        for (name, value) in &self.fields {
+            put(name, value);
+        }
         if !self.dropped.is_empty() {
-            object.insert("dropped_fields".into(), self.dropped.into());
+            put("dropped_fields", &self.dropped.into());
         }
-        let mut line = Json::Object(object).to_string();
-        line.push('\n');
+        line.push_str("}\n");
         line
     }
 

@@ -87,7 +87,9 @@ impl Hs256 {
             return Err(Refusal::TooLong);
         }
         check_header(token)?;
-        let claims = decode::<Claims>(token, &self.key, &self.rules).map_err(refusal)?.claims;
+        let claims = decode::<Claims>(token, &self.key, &self.rules)
+            .map_err(|error| refusal(&error))?
+            .claims;
         if claims.sub.is_empty() || claims.sub.len() > 256 {
             return Err(Refusal::Claims);
         }
@@ -130,7 +132,7 @@ fn names_an_algorithm(token: &str) -> bool {
         .is_some_and(|header| header.get("alg").is_some_and(Value::is_string))
 }
 
-fn refusal(error: jsonwebtoken::errors::Error) -> Refusal {
+fn refusal(error: &jsonwebtoken::errors::Error) -> Refusal {
     match error.kind() {
         ErrorKind::InvalidSignature => Refusal::Signature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Refusal::Algorithm,
