@@ -97,7 +97,6 @@ enum Command {
     /// Make master keys and other secrets
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Mint an API token for development
     Token(token::TokenArgs),
     /// Check or show the settings
     #[command(subcommand)]

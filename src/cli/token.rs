@@ -12,7 +12,7 @@ use crate::http::auth::{Minter, Role, unix_now};
 
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
-/// Arguments of `token`.
+/// Mint an API token for development
 ///
 /// Signs with VZ_SYNC_JWT_SECRET, so it is for development only: in production the
 /// dashboard issues tokens. It refuses when the API listens beyond this machine.

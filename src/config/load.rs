@@ -1,6 +1,7 @@
 //! Merging the layers, judging the result, and remembering where each value came from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use figment::Figment;
@@ -11,7 +12,7 @@ use super::keys::{self, KEYS, Kind};
 use super::{Config, ConfigError, DEFAULT_TOML, Problem, check, layers};
 
 /// Where settings may come from, besides the embedded defaults.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file of `--config` or `VZ_SYNC_CONFIG`.
     pub file: Option<PathBuf>,
@@ -19,6 +20,16 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// Flags as (path of the key, value, name of the flag).
     pub flags: Vec<(&'static str, String, &'static str)>,
+}
+
+// The environment holds secrets in the clear: only its names may show.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("environment", &self.environment.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A value as it may be shown, and where it came from.

@@ -214,6 +214,9 @@ fn secrets_show_nowhere() {
     assert!(!shown.contains("canary"), "{shown}");
     assert_eq!(shown.matches("<redacted>").count(), 9, "three secrets, three ways of printing");
 
+    let environment = [("VZ_SYNC_JWT_SECRET".to_owned(), CANARY.to_owned())].into();
+    assert!(!format!("{:?}", Sources { environment, ..Sources::default() }).contains("canary"));
+
     let digits = with(&[("VZ_SYNC_JWT_SECRET", "12345678901234567890123456789012")]).unwrap();
     assert!(digits.config.auth.jwt_secret.is_some(), "a secret of digits stays a text");
 
