@@ -67,7 +67,7 @@ impl Behaviour for Sink {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_message_is_lost_silently_and_the_depth_returns_to_zero() {
     const SENDERS: usize = 4;
-    const EACH: usize = 20_000;
+    const RESTARTS: u32 = 100;
     let roster = Roster::new(Arc::new(|| time::macros::datetime!(2026-11-01 12:00 UTC)), 1);
     let mailbox = Mailbox::new::<Sink>(ActorId::root().child("sink"), 100, &roster);
     let policy =
@@ -80,18 +80,20 @@ async fn no_message_is_lost_silently_and_the_depth_returns_to_zero() {
         .map(|sender| {
             let (mailbox, tally, roster) = (mailbox.clone(), tally.clone(), roster.clone());
             tokio::spawn(async move {
-                for n in 0..EACH {
+                let mut n = 0;
+                while mailbox.vitals().view().restarts < RESTARTS {
+                    n += 1;
                     match mailbox.cast(Msg::Parcel(Parcel(tally.clone()))) {
                         Ok(()) => tally.accepted.fetch_add(1, Ordering::Relaxed),
                         Err(_) => tally.refused.fetch_add(1, Ordering::Relaxed),
                     };
-                    if n % 500 == sender {
+                    if n % 100 == sender {
                         let _ = mailbox.cast(Msg::Crash);
                     }
-                    if n % 1700 == sender {
+                    if n % 300 == sender {
                         let _ = roster.kill(mailbox.id());
                     }
-                    if n % 50 == 0 {
+                    if n % 10 == 0 {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -104,14 +106,12 @@ async fn no_message_is_lost_silently_and_the_depth_returns_to_zero() {
     while mailbox.ask(Duration::from_secs(30), Msg::Done).await.is_err() {
         tokio::task::yield_now().await;
     }
-    let restarts = mailbox.vitals().view().restarts;
     assert!(tree.shutdown().await.overdue.is_empty());
 
     let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-    assert_eq!(of(&tally.accepted) + of(&tally.refused), SENDERS * EACH);
-    assert_eq!(of(&tally.dropped), SENDERS * EACH, "each parcel is told, once");
-    assert!(of(&tally.handled) <= of(&tally.accepted));
+    let (accepted, refused) = (of(&tally.accepted), of(&tally.refused));
+    assert_eq!(of(&tally.dropped), accepted + refused, "each parcel is told, once");
+    assert!(of(&tally.handled) > 0 && of(&tally.handled) < accepted, "the control: some were lost");
     assert_eq!(mailbox.depth(), 0);
     assert!(mailbox.vitals().view().mailbox.high_water <= 100, "the bound holds under contention");
-    assert!(restarts > 10, "the control: it did crash, {restarts} times");
 }
