@@ -3,7 +3,7 @@
 -- statement_timestamp() and not clock_timestamp(): a volatile function cannot bound an index scan.
 WITH picked AS MATERIALIZED (
     -- Chosen without locks, per platform, so that states behind an open circuit are never even read.
-    SELECT c.team_id, c.scope
+    SELECT c.place
     FROM (
         -- A platform whose circuit may be probed gets one state, not a stampede.
         SELECT id, CASE WHEN circuit_state = 'closed' THEN $1::int8 ELSE 1 END AS room
@@ -12,12 +12,12 @@ WITH picked AS MATERIALIZED (
           AND (SELECT enabled FROM rollout)
     ) p
     CROSS JOIN LATERAL (
-        (SELECT s.team_id, s.scope, 0 AS turn, s.due_at
+        (SELECT s.ctid AS place, 0 AS turn, s.due_at
          FROM vz_sync_states s
          WHERE s.platform_id = p.id AND s.requested_at IS NOT NULL AND s.due_at <= statement_timestamp()
          ORDER BY s.due_at LIMIT p.room)
         UNION ALL
-        (SELECT s.team_id, s.scope, 1 AS turn, s.due_at
+        (SELECT s.ctid AS place, 1 AS turn, s.due_at
          FROM vz_sync_states s
          WHERE s.platform_id = p.id AND s.requested_at IS NULL AND s.due_at <= statement_timestamp()
          ORDER BY s.due_at LIMIT p.room)
@@ -26,9 +26,10 @@ WITH picked AS MATERIALIZED (
     ORDER BY c.turn, c.due_at
     LIMIT $1
 ), locked AS MATERIALIZED (
-    SELECT s.team_id, s.scope
+    -- By row address: a row that was rewritten since the snapshot no longer matches and is left for the next claim.
+    SELECT s.ctid AS place
     FROM picked
-    JOIN vz_sync_states s USING (team_id, scope)
+    JOIN vz_sync_states s ON s.ctid = picked.place
     WHERE s.due_at <= statement_timestamp()
     FOR UPDATE OF s SKIP LOCKED
 ), claimed AS (
@@ -38,7 +39,7 @@ WITH picked AS MATERIALIZED (
         status = 'queued',
         pending_reason = NULL
     FROM locked
-    WHERE s.team_id = locked.team_id AND s.scope = locked.scope
+    WHERE s.ctid = locked.place
     RETURNING s.team_id, s.scope, s.requested_by, s.requested_environments, s.requested_trace,
               coalesce(s.requested_class, CASE WHEN s.failures > 0 THEN 4 ELSE 3 END) AS class,
               coalesce(s.requested_at, least(s.next_full_at, s.next_delta_at)) AS deadline
