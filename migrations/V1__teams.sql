@@ -80,7 +80,8 @@ INSERT INTO freshness_defaults VALUES ('environments', 900), ('nodes', 900), ('j
 CREATE TABLE rollout (
     singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     enabled    boolean NOT NULL DEFAULT false,
-    percent    smallint NOT NULL DEFAULT 100 CHECK (percent BETWEEN 0 AND 100),
+    everyone   boolean NOT NULL DEFAULT true,
+    percent    smallint NOT NULL DEFAULT 0 CHECK (percent BETWEEN 0 AND 100),
     cohorts    text[] NOT NULL DEFAULT '{}',
     team_ids   bigint[] NOT NULL DEFAULT '{}',
     seeded_at  timestamptz,
@@ -90,6 +91,7 @@ CREATE TABLE rollout (
 COMMENT ON TABLE rollout IS 'One row: whether the pipeline runs and for which teams; configuration only seeds it.';
 COMMENT ON COLUMN rollout.singleton IS 'Always true; keeps the table at one row.';
 COMMENT ON COLUMN rollout.enabled IS 'The pipeline as a whole (ENABLE_VZ_SYNC_PIPELINE); false claims nothing.';
+COMMENT ON COLUMN rollout.everyone IS 'All teams, whatever the rest says.';
 COMMENT ON COLUMN rollout.percent IS 'Share of teams let in by a stable hash of their id.';
 COMMENT ON COLUMN rollout.cohorts IS 'Cohorts let in by name.';
 COMMENT ON COLUMN rollout.team_ids IS 'Teams let in by id.';
@@ -147,8 +149,9 @@ CREATE TABLE team_settings (
     paused_reason       text,
     auth_failed_at      timestamptz,
     auth_failed_reason  text,
-    cohort              text,
+    cohorts             text[] NOT NULL DEFAULT '{}',
     in_rollout          boolean NOT NULL DEFAULT true,
+    has_key             boolean NOT NULL DEFAULT false,
     trigger_tokens      real CHECK (trigger_tokens >= 0),
     trigger_refilled_at timestamptz,
     CHECK (paused_at IS NOT NULL OR num_nonnulls(paused_by, paused_reason) = 0),
@@ -161,47 +164,65 @@ COMMENT ON COLUMN team_settings.paused_by IS 'Subject of the token that paused i
 COMMENT ON COLUMN team_settings.paused_reason IS 'Reason given, for people.';
 COMMENT ON COLUMN team_settings.auth_failed_at IS 'Since when the platform refuses the key; cleared by a new key or a successful probe.';
 COMMENT ON COLUMN team_settings.auth_failed_reason IS 'What the platform answered, without secrets.';
-COMMENT ON COLUMN team_settings.cohort IS 'Cohort name for the rollout.';
+COMMENT ON COLUMN team_settings.cohorts IS 'Cohorts it belongs to, for the rollout.';
 COMMENT ON COLUMN team_settings.in_rollout IS 'Derived from rollout by triggers: whether the team is let in.';
+COMMENT ON COLUMN team_settings.has_key IS 'Derived from team_credentials by triggers: whether a key is stored.';
 COMMENT ON COLUMN team_settings.trigger_tokens IS 'Manual triggers left in the team''s token bucket; null is full.';
 COMMENT ON COLUMN team_settings.trigger_refilled_at IS 'When trigger_tokens was last computed.';
 
 CREATE TABLE team_event_counters (
-    team_id       bigint PRIMARY KEY REFERENCES teams (id) ON DELETE CASCADE,
-    last_event_no bigint NOT NULL DEFAULT 0 CHECK (last_event_no >= 0)
+    team_id        bigint PRIMARY KEY REFERENCES teams (id) ON DELETE CASCADE,
+    last_event_no  bigint NOT NULL DEFAULT 0 CHECK (last_event_no >= 0),
+    last_change_no bigint NOT NULL DEFAULT 0 CHECK (last_change_no >= 0)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE team_event_counters IS 'Last event number of a team. Its row lock is taken last in an apply, so commit order is number order.';
+COMMENT ON TABLE team_event_counters IS 'Last event and change number of a team. Its row lock is taken last in an apply, so commit order is number order.';
 COMMENT ON COLUMN team_event_counters.team_id IS 'The team.';
 COMMENT ON COLUMN team_event_counters.last_event_no IS 'Number of the team''s newest event.';
+COMMENT ON COLUMN team_event_counters.last_change_no IS 'Number of the team''s newest change row.';
 
-CREATE FUNCTION vz_is_in_rollout(team bigint, team_cohort text) RETURNS boolean
+CREATE FUNCTION vz_is_in_rollout(team bigint, team_cohorts text[]) RETURNS boolean
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT team = ANY (r.team_ids)
-        OR coalesce(team_cohort = ANY (r.cohorts), false)
+    SELECT r.everyone
+        OR team = ANY (r.team_ids)
+        OR team_cohorts && r.cohorts
         OR ('x' || substr(md5('vz-rollout/' || team), 1, 8))::bit(32)::bigint % 100 < r.percent
     FROM rollout r
 $$;
-COMMENT ON FUNCTION vz_is_in_rollout(bigint, text) IS 'The rollout rule, in one place: list, cohort, or percentage by a hash that does not change between versions.';
+COMMENT ON FUNCTION vz_is_in_rollout(bigint, text[]) IS 'The rollout rule, in one place: everyone, list, cohort, or percentage by a hash that does not change between versions.';
 
 CREATE FUNCTION vz_settings_enter() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     -- The share lock makes a concurrent rollout change wait, so that it finds this row.
     PERFORM 1 FROM rollout FOR SHARE;
-    NEW.in_rollout := vz_is_in_rollout(NEW.team_id, NEW.cohort);
+    NEW.in_rollout := vz_is_in_rollout(NEW.team_id, NEW.cohorts);
+    IF TG_OP = 'INSERT' THEN
+        NEW.has_key := EXISTS (SELECT FROM team_credentials c WHERE c.team_id = NEW.team_id);
+    END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION vz_settings_enter() IS 'Computes in_rollout for a new team or a new cohort.';
-CREATE TRIGGER team_settings_rollout BEFORE INSERT OR UPDATE OF cohort ON team_settings
+COMMENT ON FUNCTION vz_settings_enter() IS 'Computes in_rollout (and has_key) for a new team or new cohorts.';
+CREATE TRIGGER team_settings_rollout BEFORE INSERT OR UPDATE OF cohorts ON team_settings
     FOR EACH ROW EXECUTE FUNCTION vz_settings_enter();
 
 CREATE FUNCTION vz_rollout_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE team_settings SET in_rollout = NOT in_rollout
-    WHERE in_rollout IS DISTINCT FROM vz_is_in_rollout(team_id, cohort);
+    WHERE in_rollout IS DISTINCT FROM vz_is_in_rollout(team_id, cohorts);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION vz_rollout_changed() IS 'Lets teams in and out when the rollout changes.';
-CREATE TRIGGER rollout_changed AFTER UPDATE OF percent, cohorts, team_ids ON rollout
+CREATE TRIGGER rollout_changed AFTER UPDATE OF everyone, percent, cohorts, team_ids ON rollout
     FOR EACH ROW EXECUTE FUNCTION vz_rollout_changed();
+
+CREATE FUNCTION vz_key_changed() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE team_settings SET has_key = (TG_OP = 'INSERT')
+    WHERE team_id = CASE TG_OP WHEN 'INSERT' THEN NEW.team_id ELSE OLD.team_id END;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION vz_key_changed() IS 'Notes that a team has a key, or has none any more.';
+CREATE TRIGGER team_credentials_key AFTER INSERT OR DELETE ON team_credentials
+    FOR EACH ROW EXECUTE FUNCTION vz_key_changed();

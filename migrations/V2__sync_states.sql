@@ -6,12 +6,13 @@ CREATE TABLE vz_sync_states (
     platform_id            bigint NOT NULL,
     enabled                boolean NOT NULL DEFAULT true,
     admitted               boolean NOT NULL DEFAULT true,
-    status                 text NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'queued', 'running', 'retrying', 'error', 'paused')),
+    status                 text NOT NULL DEFAULT 'idle' CHECK (status IN ('idle', 'queued', 'running', 'retrying', 'throttled', 'error', 'paused', 'disabled')),
     pending_reason         text,
+    pending_message        text,
     next_full_at           timestamptz,
     next_delta_at          timestamptz,
     not_before             timestamptz,
-    not_before_reason      text CHECK (not_before_reason IN ('backoff', 'throttled', 'collision', 'circuit', 'catch_up')),
+    not_before_reason      text CHECK (not_before_reason IN ('backoff', 'partial', 'throttled', 'rate_limit', 'circuit_open', 'collision', 'catch_up')),
     requested_at           timestamptz,
     requested_mode         text CHECK (requested_mode IN ('full', 'delta')),
     requested_class        smallint CHECK (requested_class IN (9, 6, 4, 3, 1)),
@@ -31,6 +32,7 @@ CREATE TABLE vz_sync_states (
     failures               integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failing_since          timestamptz,
     last_error_class       text CHECK (last_error_class IN ('retryable', 'throttled', 'auth', 'capability', 'invalid', 'internal')),
+    last_error_code        text,
     last_error             text,
     last_started_at        timestamptz,
     last_finished_at       timestamptz,
@@ -65,13 +67,14 @@ COMMENT ON COLUMN vz_sync_states.team_id IS 'The team.';
 COMMENT ON COLUMN vz_sync_states.scope IS 'What one run synchronises.';
 COMMENT ON COLUMN vz_sync_states.platform_id IS 'Copy of teams.platform_id, kept by triggers: the claim passes over platforms whose circuit is open.';
 COMMENT ON COLUMN vz_sync_states.enabled IS 'False for a scope switched off, or when the team is deleted.';
-COMMENT ON COLUMN vz_sync_states.admitted IS 'Derived from team_settings by triggers: in rollout, not paused, key not refused.';
+COMMENT ON COLUMN vz_sync_states.admitted IS 'Derived from team_settings by triggers: in rollout, not paused, with a key that is not refused.';
 COMMENT ON COLUMN vz_sync_states.status IS 'What the scope is doing, for people; the pipeline never branches on it.';
-COMMENT ON COLUMN vz_sync_states.pending_reason IS 'Why it does not run now, for people.';
+COMMENT ON COLUMN vz_sync_states.pending_reason IS 'Why it does not run now, as a code.';
+COMMENT ON COLUMN vz_sync_states.pending_message IS 'The same in words.';
 COMMENT ON COLUMN vz_sync_states.next_full_at IS 'Own time of the next full run; moves only when a run ends.';
 COMMENT ON COLUMN vz_sync_states.next_delta_at IS 'Own time of the next delta run; moves only when a run ends.';
 COMMENT ON COLUMN vz_sync_states.not_before IS 'Nothing runs before this moment, whatever asks for it.';
-COMMENT ON COLUMN vz_sync_states.not_before_reason IS 'Why not_before was set; a manual trigger clears backoff and catch_up, never throttled or circuit.';
+COMMENT ON COLUMN vz_sync_states.not_before_reason IS 'Why not_before was set; a manual trigger clears backoff, partial and catch_up, never the others.';
 COMMENT ON COLUMN vz_sync_states.requested_at IS 'When a run was last asked for; a success clears it only if its fetch began later.';
 COMMENT ON COLUMN vz_sync_states.requested_mode IS 'Mode asked for; full beats delta.';
 COMMENT ON COLUMN vz_sync_states.requested_class IS 'Highest class asked for: manual 9, demand 6, retry 4, schedule 3, backfill 1.';
@@ -91,12 +94,13 @@ COMMENT ON COLUMN vz_sync_states.committed_run IS 'lease_run of the last committ
 COMMENT ON COLUMN vz_sync_states.failures IS 'Consecutive failed runs that were not throttled.';
 COMMENT ON COLUMN vz_sync_states.failing_since IS 'When the current series of failures began.';
 COMMENT ON COLUMN vz_sync_states.last_error_class IS 'Failure class of the last failed run.';
+COMMENT ON COLUMN vz_sync_states.last_error_code IS 'Stable code of that failure.';
 COMMENT ON COLUMN vz_sync_states.last_error IS 'What the last failed run reported, without secrets.';
 COMMENT ON COLUMN vz_sync_states.last_started_at IS 'When the last run was leased.';
 COMMENT ON COLUMN vz_sync_states.last_finished_at IS 'When the last run ended, however it ended.';
 COMMENT ON COLUMN vz_sync_states.last_success_at IS 'When the last successful run committed.';
 COMMENT ON COLUMN vz_sync_states.last_full_at IS 'When the last successful full run committed.';
-COMMENT ON COLUMN vz_sync_states.last_mode IS 'Mode of the last run.';
+COMMENT ON COLUMN vz_sync_states.last_mode IS 'Mode of the last successful run.';
 COMMENT ON COLUMN vz_sync_states.full_interval_seconds IS 'Full interval of this team and scope; null takes the configured one.';
 COMMENT ON COLUMN vz_sync_states.delta_interval_seconds IS 'Delta interval of this team and scope; null takes the configured one.';
 COMMENT ON COLUMN vz_sync_states.paused_at IS 'When sustained failure paused this scope; resume clears it and the failures.';
@@ -129,6 +133,7 @@ CREATE TABLE vz_sync_jobs (
     fence               bigint,
     counts              jsonb,
     error_class         text CHECK (error_class IN ('retryable', 'throttled', 'auth', 'capability', 'invalid', 'internal')),
+    error_code          text,
     error               text,
     satisfied_by_job_id bigint,
     trace_parent        text,
@@ -164,6 +169,7 @@ COMMENT ON COLUMN vz_sync_jobs.run_id IS 'lease_run of the last attempt.';
 COMMENT ON COLUMN vz_sync_jobs.fence IS 'Fence of the last attempt.';
 COMMENT ON COLUMN vz_sync_jobs.counts IS 'Rows seen, inserted, updated, unchanged, missing and so on, per data type.';
 COMMENT ON COLUMN vz_sync_jobs.error_class IS 'Failure class of the last failed attempt.';
+COMMENT ON COLUMN vz_sync_jobs.error_code IS 'Stable code of that failure.';
 COMMENT ON COLUMN vz_sync_jobs.error IS 'What the last failed attempt reported, without secrets.';
 COMMENT ON COLUMN vz_sync_jobs.satisfied_by_job_id IS 'Job that did the work of a superseded or obsolete one.';
 COMMENT ON COLUMN vz_sync_jobs.trace_parent IS 'W3C traceparent that the run continues.';
@@ -198,7 +204,7 @@ COMMENT ON COLUMN vz_sync_data_types.body_fence IS 'Fence of the run that saw bo
 COMMENT ON COLUMN vz_sync_data_types.codec_version IS 'Version of the codec that saw body_hash; another one is a miss.';
 COMMENT ON COLUMN vz_sync_data_types.applied_fence IS 'Fence of the last run that wrote rows.';
 COMMENT ON COLUMN vz_sync_data_types.rows_total IS 'Rows that are not stale.';
-COMMENT ON COLUMN vz_sync_data_types.rows_flagged IS 'Rows missing, held, quarantined or in need of validation; above 0 an equal body skips nothing.';
+COMMENT ON COLUMN vz_sync_data_types.rows_flagged IS 'Rows not stale but missing, held, quarantined or in need of validation; above 0 an equal body skips nothing.';
 COMMENT ON COLUMN vz_sync_data_types.rows_shared IS 'Elements of other accounts seen and left out in the last listing.';
 COMMENT ON COLUMN vz_sync_data_types.max_allowed_staleness_seconds IS 'Age limit of this team; null takes freshness_defaults.';
 
@@ -206,7 +212,7 @@ CREATE FUNCTION vz_state_enter() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     -- The share lock makes a concurrent pause or resume wait, so that it finds this row.
-    SELECT t.platform_id, ts.in_rollout AND ts.paused_at IS NULL AND ts.auth_failed_at IS NULL
+    SELECT t.platform_id, ts.in_rollout AND ts.has_key AND ts.paused_at IS NULL AND ts.auth_failed_at IS NULL
     INTO NEW.platform_id, NEW.admitted
     FROM teams t JOIN team_settings ts ON ts.team_id = t.id
     WHERE t.id = NEW.team_id FOR SHARE;
@@ -225,11 +231,11 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE vz_sync_states SET admitted = NOT admitted
     WHERE team_id = NEW.team_id
-      AND admitted <> (NEW.in_rollout AND NEW.paused_at IS NULL AND NEW.auth_failed_at IS NULL);
+      AND admitted <> (NEW.in_rollout AND NEW.has_key AND NEW.paused_at IS NULL AND NEW.auth_failed_at IS NULL);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION vz_settings_changed() IS 'Takes a team''s states out of the due index, or back, when it is paused, resumed or rolled out.';
-CREATE TRIGGER team_settings_admission AFTER UPDATE OF in_rollout, paused_at, auth_failed_at, cohort ON team_settings
+CREATE TRIGGER team_settings_admission AFTER UPDATE OF in_rollout, has_key, paused_at, auth_failed_at, cohorts ON team_settings
     FOR EACH ROW EXECUTE FUNCTION vz_settings_changed();
 
 CREATE FUNCTION vz_team_moved() RETURNS trigger

@@ -2,8 +2,8 @@
 
 CREATE TABLE resource_changes (
     team_id     bigint NOT NULL,
+    id          bigint NOT NULL,
     event_no    bigint NOT NULL,
-    ordinal     integer NOT NULL,
     data_type   text NOT NULL CHECK (data_type IN ('environments', 'nodes', 'archived_sites', 'job_logs')),
     external_id text NOT NULL,
     op          text NOT NULL CHECK (op IN ('added', 'changed', 'missing', 'stale', 'returned', 'archived')),
@@ -11,14 +11,14 @@ CREATE TABLE resource_changes (
     undo        jsonb,
     job_id      bigint NOT NULL,
     found_at    timestamptz NOT NULL,
-    PRIMARY KEY (team_id, event_no, ordinal, found_at)
+    PRIMARY KEY (team_id, id, found_at)
 ) PARTITION BY RANGE (found_at);
-CREATE INDEX resource_changes_row ON resource_changes (team_id, data_type, external_id, event_no DESC);
+CREATE INDEX resource_changes_row ON resource_changes (team_id, data_type, external_id, id DESC);
 CREATE TABLE resource_changes_default PARTITION OF resource_changes DEFAULT;
 COMMENT ON TABLE resource_changes IS 'Field-level changes, partitioned by month of found_at, kept 90 days. A team''s first load writes none.';
 COMMENT ON COLUMN resource_changes.team_id IS 'The team; every query names it.';
-COMMENT ON COLUMN resource_changes.event_no IS 'Number of the event of the run that found it: with ordinal the cursor of the change stream, without gaps because numbers follow commit order.';
-COMMENT ON COLUMN resource_changes.ordinal IS 'Order within the run.';
+COMMENT ON COLUMN resource_changes.id IS 'Number within the team, in commit order and without gaps: the cursor of the change stream.';
+COMMENT ON COLUMN resource_changes.event_no IS 'Event of the run that found it.';
 COMMENT ON COLUMN resource_changes.data_type IS 'Table of the row.';
 COMMENT ON COLUMN resource_changes.external_id IS 'Id of the row, as text.';
 COMMENT ON COLUMN resource_changes.op IS 'What happened to the row.';
@@ -116,12 +116,12 @@ COMMENT ON COLUMN sync_outbox_relay.lease_until IS 'End of its lease unless rene
 
 CREATE UNLOGGED TABLE sync_staging (
     lease_run          uuid NOT NULL,
-    data_type          text NOT NULL CHECK (data_type IN ('environments', 'nodes')),
+    data_type          text NOT NULL CHECK (data_type IN ('environments', 'nodes', 'job_logs')),
     seq                bigint NOT NULL,
     staged_at          timestamptz NOT NULL DEFAULT now(),
     team_id            bigint NOT NULL,
-    environment_id     text,
-    node_id            bigint,
+    id                 text NOT NULL,
+    kind               text NOT NULL CHECK (kind IN ('insert', 'update', 'return')),
     env_name           text,
     short_domain       text,
     domain             text,
@@ -130,23 +130,31 @@ CREATE UNLOGGED TABLE sync_staging (
     owner_uid          bigint,
     creator_uid        bigint,
     region             text,
-    group_names        text[],
-    ha_enabled         boolean,
-    ssl_enabled        boolean,
+    groups             text[],
+    ha                 boolean,
+    ssl                boolean,
     created_on         timestamptz,
+    environment_id     text,
     node_group         text,
     node_type          text,
     name               text,
     is_master          boolean,
-    internal_ip        text,
-    external_ips       text[],
+    int_ip             text,
+    ext_ips            text[],
     version            text,
     fixed_cloudlets    integer,
     flexible_cloudlets integer,
     disk_limit_mb      bigint,
+    action             text,
+    result             integer,
+    started_at         timestamptz,
+    finished_at        timestamptz,
+    user_uid           bigint,
+    user_login         text,
     payload            jsonb NOT NULL,
     source_version     bytea NOT NULL,
     raw_version        bytea,
+    outline_version    bytea,
     patch              jsonb,
     undo               jsonb
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
@@ -157,8 +165,8 @@ COMMENT ON COLUMN sync_staging.data_type IS 'Table it is meant for.';
 COMMENT ON COLUMN sync_staging.seq IS 'Order of arrival: of two rows with one id the last wins.';
 COMMENT ON COLUMN sync_staging.staged_at IS 'When it was staged, for the sweep of orphans.';
 COMMENT ON COLUMN sync_staging.team_id IS 'The team; every query names it.';
-COMMENT ON COLUMN sync_staging.environment_id IS 'See the target table; the row''s own id for data type environments.';
-COMMENT ON COLUMN sync_staging.node_id IS 'See nodes.id; null for data type environments.';
+COMMENT ON COLUMN sync_staging.id IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.kind IS 'What the row does to its table.';
 COMMENT ON COLUMN sync_staging.env_name IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.short_domain IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.domain IS 'See the target table.';
@@ -167,23 +175,31 @@ COMMENT ON COLUMN sync_staging.status IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.owner_uid IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.creator_uid IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.region IS 'See the target table.';
-COMMENT ON COLUMN sync_staging.group_names IS 'See the target table.';
-COMMENT ON COLUMN sync_staging.ha_enabled IS 'See the target table.';
-COMMENT ON COLUMN sync_staging.ssl_enabled IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.groups IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.ha IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.ssl IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.created_on IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.environment_id IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.node_group IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.node_type IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.name IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.is_master IS 'See the target table.';
-COMMENT ON COLUMN sync_staging.internal_ip IS 'See the target table.';
-COMMENT ON COLUMN sync_staging.external_ips IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.int_ip IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.ext_ips IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.version IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.fixed_cloudlets IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.flexible_cloudlets IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.disk_limit_mb IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.action IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.result IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.started_at IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.finished_at IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.user_uid IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.user_login IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.payload IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.source_version IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.raw_version IS 'See the target table.';
+COMMENT ON COLUMN sync_staging.outline_version IS 'See the target table.';
 COMMENT ON COLUMN sync_staging.patch IS 'Change row of an update: see resource_changes.patch; null for an insert.';
 COMMENT ON COLUMN sync_staging.undo IS 'See resource_changes.undo.';
 

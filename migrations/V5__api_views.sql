@@ -15,9 +15,9 @@ SELECT
     r.owner_uid,
     r.creator_uid,
     r.region,
-    r.group_names,
-    r.ha_enabled,
-    r.ssl_enabled,
+    r.groups,
+    r.ha,
+    r.ssl,
     r.created_on,
     r.payload,
     encode(r.source_version, 'hex') AS source_version,
@@ -46,9 +46,9 @@ COMMENT ON COLUMN vz_api.environments_v1.status IS 'Status number of the platfor
 COMMENT ON COLUMN vz_api.environments_v1.owner_uid IS 'Platform uid of the owner.';
 COMMENT ON COLUMN vz_api.environments_v1.creator_uid IS 'Platform uid of who created it.';
 COMMENT ON COLUMN vz_api.environments_v1.region IS 'Unique name of the host group.';
-COMMENT ON COLUMN vz_api.environments_v1.group_names IS 'Environment groups.';
-COMMENT ON COLUMN vz_api.environments_v1.ha_enabled IS 'High availability is on.';
-COMMENT ON COLUMN vz_api.environments_v1.ssl_enabled IS 'Built-in SSL is on.';
+COMMENT ON COLUMN vz_api.environments_v1.groups IS 'Environment groups.';
+COMMENT ON COLUMN vz_api.environments_v1.ha IS 'High availability is on.';
+COMMENT ON COLUMN vz_api.environments_v1.ssl IS 'Built-in SSL is on.';
 COMMENT ON COLUMN vz_api.environments_v1.created_on IS 'When the platform created it.';
 COMMENT ON COLUMN vz_api.environments_v1.payload IS 'The element, secrets removed.';
 COMMENT ON COLUMN vz_api.environments_v1.source_version IS 'sha256 of the canonical JSON, hex.';
@@ -74,8 +74,8 @@ SELECT
     r.display_name,
     r.status,
     r.is_master,
-    r.internal_ip,
-    r.external_ips,
+    r.int_ip,
+    r.ext_ips,
     r.version,
     r.fixed_cloudlets,
     r.flexible_cloudlets,
@@ -107,8 +107,8 @@ COMMENT ON COLUMN vz_api.nodes_v1.name IS 'Stack name.';
 COMMENT ON COLUMN vz_api.nodes_v1.display_name IS 'Alias given by people.';
 COMMENT ON COLUMN vz_api.nodes_v1.status IS 'Status number of the platform.';
 COMMENT ON COLUMN vz_api.nodes_v1.is_master IS 'First node of its layer.';
-COMMENT ON COLUMN vz_api.nodes_v1.internal_ip IS 'Internal address.';
-COMMENT ON COLUMN vz_api.nodes_v1.external_ips IS 'External addresses.';
+COMMENT ON COLUMN vz_api.nodes_v1.int_ip IS 'Internal address.';
+COMMENT ON COLUMN vz_api.nodes_v1.ext_ips IS 'External addresses.';
 COMMENT ON COLUMN vz_api.nodes_v1.version IS 'Version tag of the stack.';
 COMMENT ON COLUMN vz_api.nodes_v1.fixed_cloudlets IS 'Reserved cloudlets.';
 COMMENT ON COLUMN vz_api.nodes_v1.flexible_cloudlets IS 'Dynamic cloudlet limit.';
@@ -137,13 +137,13 @@ SELECT
     r.owner_uid,
     r.creator_uid,
     r.region,
-    r.group_names,
-    r.ha_enabled,
-    r.ssl_enabled,
+    r.groups,
+    r.ha,
+    r.ssl,
     r.created_on,
     r.nodes,
     r.archived_at,
-    r.archive_reason,
+    r.reason,
     r.deleted_at,
     r.deleted_by,
     r.unarchived_at,
@@ -173,13 +173,13 @@ COMMENT ON COLUMN vz_api.archived_sites_v1.status IS 'Status number of the platf
 COMMENT ON COLUMN vz_api.archived_sites_v1.owner_uid IS 'Platform uid of the owner.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.creator_uid IS 'Platform uid of who created it.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.region IS 'Unique name of the host group.';
-COMMENT ON COLUMN vz_api.archived_sites_v1.group_names IS 'Environment groups.';
-COMMENT ON COLUMN vz_api.archived_sites_v1.ha_enabled IS 'High availability is on.';
-COMMENT ON COLUMN vz_api.archived_sites_v1.ssl_enabled IS 'Built-in SSL is on.';
+COMMENT ON COLUMN vz_api.archived_sites_v1.groups IS 'Environment groups.';
+COMMENT ON COLUMN vz_api.archived_sites_v1.ha IS 'High availability is on.';
+COMMENT ON COLUMN vz_api.archived_sites_v1.ssl IS 'Built-in SSL is on.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.created_on IS 'When the platform created it.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.nodes IS 'Its nodes as last seen.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.archived_at IS 'When its removal was confirmed.';
-COMMENT ON COLUMN vz_api.archived_sites_v1.archive_reason IS 'deleted, transferred or account_replaced.';
+COMMENT ON COLUMN vz_api.archived_sites_v1.reason IS 'How its removal was confirmed.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.deleted_at IS 'When it was deleted, if the platform''s history tells.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.deleted_by IS 'Who deleted it, if the platform''s history tells.';
 COMMENT ON COLUMN vz_api.archived_sites_v1.unarchived_at IS 'When it last came back.';
@@ -200,9 +200,8 @@ SELECT
     r.id,
     r.environment_id,
     r.env_name,
-    r.action_name,
-    r.status,
-    r.result_code,
+    r.action,
+    r.result,
     r.started_at,
     r.finished_at,
     r.user_uid,
@@ -227,9 +226,8 @@ COMMENT ON COLUMN vz_api.job_logs_v1.team_id IS 'The team; filter by it.';
 COMMENT ON COLUMN vz_api.job_logs_v1.id IS 'The platform''s action id.';
 COMMENT ON COLUMN vz_api.job_logs_v1.environment_id IS 'appid of the environment.';
 COMMENT ON COLUMN vz_api.job_logs_v1.env_name IS 'Short name of the environment.';
-COMMENT ON COLUMN vz_api.job_logs_v1.action_name IS 'What was done.';
-COMMENT ON COLUMN vz_api.job_logs_v1.status IS 'running, succeeded, failed or unknown.';
-COMMENT ON COLUMN vz_api.job_logs_v1.result_code IS 'Result number of the platform.';
+COMMENT ON COLUMN vz_api.job_logs_v1.action IS 'What was done.';
+COMMENT ON COLUMN vz_api.job_logs_v1.result IS 'Result number of the platform; 0 is success, null while it runs.';
 COMMENT ON COLUMN vz_api.job_logs_v1.started_at IS 'When it began.';
 COMMENT ON COLUMN vz_api.job_logs_v1.finished_at IS 'When it ended.';
 COMMENT ON COLUMN vz_api.job_logs_v1.user_uid IS 'Platform uid of who did it.';

@@ -66,13 +66,17 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// A table lock did not come, however often we tried.
-    #[error("a lock needed by the migration is held by another session ({detail}): tried {TRIES} times; end the long transaction (see pg_stat_activity) and run `vz-sync migrate up` again")]
+    #[error(
+        "a lock needed by the migration is held by another session ({detail}): tried {TRIES} times; end the long transaction (see pg_stat_activity) and run `vz-sync migrate up` again"
+    )]
     Locked {
         /// What the server said.
         detail: String,
     },
     /// Another migrator holds the advisory lock.
-    #[error("another migration has been running for more than {MIGRATOR_WAIT}; wait for it, or end its session (pg_locks, locktype 'advisory')")]
+    #[error(
+        "another migration has been running for more than {MIGRATOR_WAIT}; wait for it, or end its session (pg_locks, locktype 'advisory')"
+    )]
     Busy,
     /// The database was migrated by a newer binary, which alone knows the way back.
     #[error("version {version} was applied by a newer vz-sync; use that binary to go down")]
@@ -132,7 +136,10 @@ pub async fn status(client: &Client) -> Result<Vec<Status>, MigrateError> {
         .map(|migration| Status {
             version: migration.version(),
             name: migration.name().to_owned(),
-            applied_at: applied.iter().find(|a| a.version == migration.version()).and_then(|a| a.applied_at),
+            applied_at: applied
+                .iter()
+                .find(|a| a.version == migration.version())
+                .and_then(|a| a.applied_at),
             known: true,
         })
         .collect();
@@ -172,8 +179,15 @@ async fn up_locked(client: &mut Client) -> Result<Report, MigrateError> {
         report.applied.extend(done.into_iter().flatten().map(Migration::version));
         match server_error(&error) {
             None => return Err(MigrateError::History(error)),
-            Some(server) if !lock_timed_out(server) => return Err(MigrateError::Apply { migration: refused(&error), detail: describe(server) }),
-            Some(server) if attempt >= TRIES => return Err(MigrateError::Locked { detail: describe(server) }),
+            Some(server) if !lock_timed_out(server) => {
+                return Err(MigrateError::Apply {
+                    migration: refused(&error),
+                    detail: describe(server),
+                });
+            }
+            Some(server) if attempt >= TRIES => {
+                return Err(MigrateError::Locked { detail: describe(server) });
+            }
             Some(_) => tokio::time::sleep(PAUSE).await,
         }
     }
@@ -183,7 +197,8 @@ async fn up_locked(client: &mut Client) -> Result<Report, MigrateError> {
 async fn down_locked(client: &mut Client, to: i32) -> Result<Vec<i32>, MigrateError> {
     let applied = history(client).await?;
     let mut steps = Vec::new();
-    for version in applied.iter().rev().map(|status| status.version).filter(|version| *version > to) {
+    for version in applied.iter().rev().map(|status| status.version).filter(|version| *version > to)
+    {
         let (_, sql) =
             DOWN.iter().find(|(v, _)| *v == version).ok_or(MigrateError::Unknown { version })?;
         steps.push((version, *sql));
@@ -192,7 +207,9 @@ async fn down_locked(client: &mut Client, to: i32) -> Result<Vec<i32>, MigrateEr
         match run_down(client, &steps).await {
             Ok(()) => break,
             Err(error) if !lock_timed_out(&error) => return Err(failed("going down")(error)),
-            Err(error) if attempt >= TRIES => return Err(MigrateError::Locked { detail: describe(&error) }),
+            Err(error) if attempt >= TRIES => {
+                return Err(MigrateError::Locked { detail: describe(&error) });
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
@@ -203,15 +220,23 @@ async fn run_down(client: &mut Client, steps: &[(i32, &str)]) -> Result<(), toki
     let transaction = client.transaction().await?;
     for (version, sql) in steps {
         transaction.batch_execute(sql).await?;
-        transaction.execute("DELETE FROM refinery_schema_history WHERE version = $1", &[version]).await?;
+        transaction
+            .execute("DELETE FROM refinery_schema_history WHERE version = $1", &[version])
+            .await?;
     }
     transaction.commit().await
 }
 
 async fn lock(client: &Client) -> Result<(), MigrateError> {
-    let wait = format!("SET lock_timeout = '{MIGRATOR_WAIT}'; SELECT pg_advisory_lock({LOCK_KEY}); SET lock_timeout = '{TABLE_WAIT}'");
+    let wait = format!(
+        "SET lock_timeout = '{MIGRATOR_WAIT}'; SELECT pg_advisory_lock({LOCK_KEY}); SET lock_timeout = '{TABLE_WAIT}'"
+    );
     client.batch_execute(&wait).await.map_err(|error| {
-        if lock_timed_out(&error) { MigrateError::Busy } else { failed("taking the migration lock")(error) }
+        if lock_timed_out(&error) {
+            MigrateError::Busy
+        } else {
+            failed("taking the migration lock")(error)
+        }
     })
 }
 
@@ -279,7 +304,10 @@ fn failed(during: &'static str) -> impl Fn(tokio_postgres::Error) -> MigrateErro
 
 /// The driver's own text is "db error"; the server's message is what helps.
 fn describe(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |server| format!("{} ({})", server.message(), server.code().code()))
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |server| format!("{} ({})", server.message(), server.code().code()),
+    )
 }
 
 #[cfg(test)]

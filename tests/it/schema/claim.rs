@@ -117,7 +117,7 @@ async fn what_may_not_run_is_left_alone() {
     // Each pair stops the claim and sets it free again.
     let brakes = [
         ("UPDATE rollout SET enabled = false", "UPDATE rollout SET enabled = true"),
-        ("UPDATE rollout SET percent = 0", "UPDATE rollout SET percent = 100"),
+        ("UPDATE rollout SET everyone = false", "UPDATE rollout SET percent = 100"),
         ("UPDATE team_settings SET paused_at = now()", "UPDATE team_settings SET paused_at = NULL"),
         ("UPDATE team_settings SET auth_failed_at = now()", "UPDATE team_settings SET auth_failed_at = NULL"),
         ("UPDATE vz_sync_states SET enabled = false", "UPDATE vz_sync_states SET enabled = true"),
@@ -135,6 +135,10 @@ async fn what_may_not_run_is_left_alone() {
         (
             "UPDATE vz_platforms SET circuit_state = 'open', open_until = now() + interval '1 h'",
             "UPDATE vz_platforms SET circuit_state = 'closed', open_until = NULL",
+        ),
+        (
+            "DELETE FROM team_credentials",
+            "INSERT INTO team_credentials (team_id, sealed, key_id) SELECT id, '', 'k' FROM teams",
         ),
     ];
     for (stop, go) in brakes {
@@ -161,9 +165,9 @@ async fn rollout_lets_in_by_list_cohort_and_percentage() {
             .unwrap()
             .get(0)
     };
-    run(&client, "UPDATE rollout SET percent = 0, team_ids = '{3, 4}'").await;
+    run(&client, "UPDATE rollout SET everyone = false, team_ids = '{3, 4}'").await;
     assert_eq!(inside().await, 2);
-    run(&client, "UPDATE rollout SET cohorts = '{early}'; UPDATE team_settings SET cohort = 'early' WHERE team_id IN (4, 5)").await;
+    run(&client, "UPDATE rollout SET cohorts = '{early}'; UPDATE team_settings SET cohorts = '{late,early}' WHERE team_id IN (4, 5)").await;
     assert_eq!(inside().await, 3);
     run(&client, "UPDATE rollout SET team_ids = '{}', cohorts = '{}', percent = 30").await;
     let third = inside().await;

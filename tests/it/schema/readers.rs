@@ -8,11 +8,11 @@ use vz_sync::adapters::postgres::migrate;
 const ROWS: &str = "
     INSERT INTO vz_sync_data_types (team_id, data_type, scope, verified_at, verified_by)
     VALUES (1, 'environments', 'environments', now() - interval '1 min', 'full');
-    INSERT INTO environments (team_id, id, env_name, payload, source_version, fence, synced_at, first_seen_at)
-    SELECT 1, id, id, '{}', sha256('x'), 1, now() - interval '1 h', now() - interval '1 h'
+    INSERT INTO environments (team_id, id, env_name, status, owner_uid, payload, source_version, fence, synced_at, first_seen_at)
+    SELECT 1, id, id, 1, 7, '{}', sha256('x'), 1, now() - interval '1 h', now() - interval '1 h'
     FROM unnest(ARRAY['fine', 'doubted', 'absent', 'gone']) id;
     UPDATE environments SET needs_validation = true WHERE id = 'doubted';
-    UPDATE environments SET missing_since = now(), missing_reason = 'absent' WHERE id = 'absent';
+    UPDATE environments SET missing_since = now(), missing_reason = 'absent_once' WHERE id = 'absent';
     UPDATE environments SET stale = true, stale_since = now() WHERE id = 'gone'";
 
 #[tokio::test]
