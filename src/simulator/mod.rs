@@ -30,6 +30,7 @@ mod reply;
 mod routes;
 mod server;
 mod stats;
+mod summary;
 mod wire;
 mod world;
 
@@ -49,7 +50,8 @@ pub use faults::{Fault, FaultRule, Faults, HangAt};
 pub use options::{AccountSpec, Latency, Rate, Share, SimulatorOptions};
 pub use server::Door;
 pub use stats::{MethodStats, RequestRecord, Stats, StatsReport};
-pub use world::{AccountSummary, EnvironmentSummary, NodeSummary, TokenState, World, WorldError};
+pub use summary::{AccountSummary, EnvironmentSummary, NodeSummary};
+pub use world::{TokenState, World, WorldError};
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]

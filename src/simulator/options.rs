@@ -158,7 +158,7 @@ impl Rate {
     pub fn period(self) -> Duration {
         Duration::try_from_secs_f64(1.0 / self.per_second)
             .unwrap_or(Duration::MAX)
-            .clamp(Duration::from_millis(1), Duration::from_secs(86_400))
+            .clamp(Duration::from_millis(1), Duration::from_hours(24))
     }
 }
 

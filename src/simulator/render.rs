@@ -24,10 +24,6 @@ pub(crate) enum Form {
     Lazy,
 }
 
-impl Form {
-    pub(crate) const ALL: [Self; 3] = [Self::Basic, Self::Full, Self::Lazy];
-}
-
 /// `right` of an owner's own environment.
 pub(crate) const OWNER: &str = "OWNER";
 

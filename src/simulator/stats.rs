@@ -148,7 +148,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.stats.running.fetch_sub(1, Ordering::Relaxed);
-        let busy = self.since.elapsed().min(Duration::from_secs(86_400)).as_micros() as u64;
+        let busy = self.since.elapsed().min(Duration::from_hours(24)).as_micros() as u64;
         lock(&self.stats.methods).entry(self.method).or_default().busy_us += busy;
     }
 }

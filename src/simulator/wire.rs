@@ -221,6 +221,7 @@ pub(super) struct WideNode {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "the platform's names")]
 pub(super) struct DockerItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) docker_manifest: Option<DockerManifest>,

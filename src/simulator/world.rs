@@ -18,6 +18,7 @@ use super::estate::{Environment, Estate};
 use super::listing::Listing;
 use super::options::{AccountSpec, SimulatorOptions};
 use super::render::{self, Form, OWNER};
+use super::summary::AccountSummary;
 
 /// Why the world refused an order.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -315,85 +316,4 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// What an account holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountSummary {
-    /// The account.
-    pub uid: i64,
-    /// How many environments.
-    pub environments: usize,
-    /// How many nodes in all of them.
-    pub nodes: usize,
-    /// SHA-256, in hex, over one line for each item, sorted by bytes, each ended by a newline:
-    /// `e <appid> <envName> <status>` and `n <appid> <node id> <status>`.
-    pub hash: String,
-    /// The environments in creation order.
-    pub items: Vec<EnvironmentSummary>,
-}
-
-/// One environment of an [`AccountSummary`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EnvironmentSummary {
-    /// Its permanent id.
-    pub appid: String,
-    /// Its name.
-    pub name: String,
-    /// Its alias, if it has one.
-    pub display_name: Option<String>,
-    /// Its status number.
-    pub status: u16,
-    /// Its nodes.
-    pub nodes: Vec<NodeSummary>,
-}
-
-/// One node of an [`EnvironmentSummary`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeSummary {
-    /// Its id, unique on the platform.
-    pub id: i64,
-    /// Its status number.
-    pub status: u16,
-}
-
-impl AccountSummary {
-    fn of(estate: &Estate) -> Self {
-        let items = estate.environments.values().map(|environment| EnvironmentSummary {
-            appid: environment.appid.clone(),
-            name: environment.name.clone(),
-            display_name: environment.display_name.clone(),
-            status: environment.status,
-            nodes: environment
-                .nodes
-                .iter()
-                .map(|node| NodeSummary { id: node.id, status: node.status })
-                .collect(),
-        });
-        let items = items.collect::<Vec<_>>();
-        Self {
-            uid: estate.uid,
-            environments: items.len(),
-            nodes: items.iter().map(|item| item.nodes.len()).sum(),
-            hash: Self::hash_of(&items),
-            items,
-        }
-    }
-
-    /// The hash of [`AccountSummary::hash`] over any set of environments, such as a mirror's.
-    pub fn hash_of(items: &[EnvironmentSummary]) -> String {
-        let mut lines = Vec::new();
-        for item in items {
-            lines.push(format!("e {} {} {}\n", item.appid, item.name, item.status));
-            for node in &item.nodes {
-                lines.push(format!("n {} {} {}\n", item.appid, node.id, node.status));
-            }
-        }
-        lines.sort_unstable();
-        let mut hash = Sha256::new();
-        for line in lines {
-            hash.update(line);
-        }
-        hex(&hash.finalize())
-    }
 }
