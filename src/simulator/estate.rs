@@ -31,7 +31,7 @@ pub(crate) struct Layer {
     pub(crate) port: u16,
 }
 
-/// The layers of an environment in the order in which its nodes fill them.
+/// The layers that an environment can have.
 pub(crate) const LAYERS: [Layer; 6] = [
     Layer {
         group: "cp",
@@ -222,7 +222,7 @@ impl Estate {
             1 => vec!["customers".to_owned(), format!("customers/{word}")],
             _ => Vec::new(),
         };
-        let nodes = (0..self.nodes_per_env).map(|place| self.node(place, status)).collect();
+        let nodes = self.nodes(status);
         let environment = Environment {
             version: 0,
             appid: format!("{:032x}", self.rng.random::<u128>()),
@@ -258,8 +258,22 @@ impl Estate {
         self.touch(ordinal);
     }
 
-    /// A new node; `place` says which layer it fills.
-    pub(crate) fn node(&mut self, place: usize, status: u16) -> Node {
+    /// The nodes of a new environment: a cluster of one layer, and in every third environment a
+    /// last node of another one.
+    fn nodes(&mut self, status: u16) -> Vec<Node> {
+        let layer = self.rng.random_range(0..LAYERS.len());
+        let mixed = self.nodes_per_env > 1 && self.rng.random_ratio(1, 3);
+        let mut nodes = Vec::with_capacity(self.nodes_per_env);
+        for place in 0..self.nodes_per_env {
+            let other = mixed && place + 1 == self.nodes_per_env;
+            let master = place == 0 || other;
+            nodes.push(self.node(layer + usize::from(other), master, status));
+        }
+        nodes
+    }
+
+    /// A new node; any number names a layer.
+    pub(crate) fn node(&mut self, layer: usize, master: bool, status: u16) -> Node {
         let id = self.next_node;
         self.next_node += 1;
         let ext_ips = if self.rng.random_ratio(1, 12) {
@@ -273,10 +287,10 @@ impl Estate {
         };
         Node {
             id,
-            layer: place % LAYERS.len(),
-            display_name: self.rng.random_ratio(1, 5).then(|| format!("Node {place}")),
+            layer: layer % LAYERS.len(),
+            display_name: self.rng.random_ratio(1, 5).then(|| format!("Node {}", id % 100)),
             status,
-            master: place < LAYERS.len(),
+            master,
             fixed_cloudlets: self.rng.random_range(0..4),
             flexible_cloudlets: self.rng.random_range(4..33),
             version: self.rng.random_range(0..3),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::actions::Action;
-use super::estate::{Estate, Underway, status};
+use super::estate::{Estate, Node, Underway, status};
 use super::options::Rate;
 use super::world::{World, WorldError, lock};
 
@@ -24,7 +24,7 @@ pub enum Change {
     Power,
     /// Another display name.
     Rename,
-    /// One node more or one less in the compute layer.
+    /// One node more or one less in the first layer.
     Scale,
     /// Another number of cloudlets for one node.
     Cloudlets,
@@ -279,7 +279,7 @@ fn unknown(estate: &Estate, key: &str) -> WorldError {
 /// Makes one change, always one that shows in a listing, and names its action.
 fn apply(estate: &mut Estate, ordinal: u64, change: Change) -> &'static str {
     let dice = estate.rng.random_range(0..1000_u32);
-    let grown = (change == Change::Scale).then(|| estate.node(0, status::RUNNING));
+    let grown = (change == Change::Scale).then(|| estate.node(0, false, status::RUNNING));
     let mut starts = false;
     if let Some(environment) = estate.environments.get_mut(&ordinal) {
         let count = environment.nodes.len().max(1);

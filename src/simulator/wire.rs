@@ -69,6 +69,7 @@ pub(super) struct WideEnv {
     pub(super) icon_url: &'static str,
     pub(super) is_broken: bool,
     pub(super) is_export: bool,
+    pub(super) is_hidden: bool,
     pub(super) is_installed: bool,
     pub(super) is_protected: bool,
     pub(super) is_remote: bool,

@@ -51,7 +51,7 @@ fn names_and_ids_are_unique_on_the_platform() {
 #[test]
 fn cached_bytes_equal_a_fresh_rendering_after_every_change() {
     let world = World::new(&options(2, 12));
-    for round in 0..120 {
+    for round in 0..60 {
         world.step(1);
         if round % 10 == 0 {
             world.create(UID).unwrap();
