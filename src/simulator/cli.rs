@@ -115,3 +115,34 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     simulator.shutdown().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        simulate: SimulateArgs,
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let line = "simulate --accounts 3 --environments 5 --nodes 1 --token-template k{:03} \
+                    --evolve 2/s --latency-ms 7 --wide";
+        let options = Cli::parse_from(line.split_whitespace()).simulate.options();
+        let tokens = options.accounts.iter().map(|account| account.token.as_str());
+        assert_eq!(tokens.collect::<Vec<_>>(), ["k001", "k002", "k003"]);
+        assert_eq!(options.accounts[2].environments, 5);
+        assert_eq!(options.latency.base, Duration::from_millis(7));
+        assert!(options.wide && !options.control && options.listen.ip().is_loopback());
+        assert_eq!(options.evolve, Rate::per_second(2.0));
+    }
+
+    #[test]
+    fn a_rate_without_a_unit_is_refused() {
+        assert!(Cli::try_parse_from(["simulate", "--evolve", "2"]).is_err());
+    }
+}

@@ -25,6 +25,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/control/step", post(step))
         .route("/control/settle", post(settle))
+        .route("/control/warm", post(warm))
         .route("/control/advance", post(advance))
         .route("/control/mutate", post(mutate))
         .route("/control/create", post(create))
@@ -71,6 +72,11 @@ async fn step(State(shared): App, Json(order): Json<Step>) -> Result<Response, S
 
 async fn settle(State(shared): App) -> Result<StatusCode, StatusCode> {
     off_thread(shared, |shared| shared.world.settle()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn warm(State(shared): App) -> Result<StatusCode, StatusCode> {
+    off_thread(shared, |shared| shared.world.warm()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

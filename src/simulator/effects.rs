@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::faults::{Fault, HangAt};
+use super::fault::{Fault, HangAt};
 use super::methods::{Method, failure, not_allowed, not_authenticated};
 use super::reply::{Delivery, Reply};
 
@@ -70,6 +70,7 @@ pub(super) fn is_for_elements(fault: &Fault) -> bool {
             | Fault::DropFraction { .. }
             | Fault::Duplicate { .. }
             | Fault::MalformedElement { .. }
+            | Fault::NodesMissing { .. }
             | Fault::UnknownStatus { .. }
             | Fault::Nul
             | Fault::BadUtf8
@@ -91,6 +92,7 @@ pub(super) fn on_elements(fault: &Fault, elements: &mut Vec<Bytes>) {
             element["env"]["status"] = json!({"unexpected": true});
             element["nodes"] = json!("none");
         }),
+        Fault::NodesMissing { count } => edit_first(elements, *count, remove_nodes),
         Fault::UnknownStatus { code, count } => {
             edit_first(elements, *count, |element| element["env"]["status"] = json!(code));
         }
@@ -148,6 +150,12 @@ fn edit_first(elements: &mut [Bytes], count: usize, edit: impl Fn(&mut Value)) {
     }
 }
 
+fn remove_nodes(element: &mut Value) {
+    if let Some(members) = element.as_object_mut() {
+        members.remove("nodes");
+    }
+}
+
 /// Makes an environment another account's: owner, appid and node ids differ.
 fn make_foreign(element: &mut Value) {
     element["right"] = json!(super::world::COLLABORATOR);
@@ -168,6 +176,12 @@ pub(super) fn on_answer(fault: &Fault, method: Method, body: Bytes) -> Bytes {
         Fault::InfosMissing if is_listing => br#"{"result":0}"#.as_slice().into(),
         Fault::InfosNull if is_listing => br#"{"result":0,"infos":null}"#.as_slice().into(),
         Fault::InfosType if is_listing => br#"{"result":0,"infos":{"0":{}}}"#.as_slice().into(),
+        Fault::NodesMissing { .. } if method == Method::GetEnvInfo => {
+            let mut only = [body];
+            edit_first(&mut only, 1, remove_nodes);
+            let [body] = only;
+            body
+        }
         Fault::Collaborator { .. } => as_collaborator(method, body),
         _ => body,
     }

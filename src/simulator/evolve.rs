@@ -12,41 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::actions::Action;
-use super::estate::{Estate, Node, Underway, status};
+use super::change::{Change, apply};
+use super::estate::{Estate, Underway, status};
 use super::options::Rate;
 use super::world::{World, WorldError, lock};
-
-/// What can happen to an environment that stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// A running environment stops, any other starts; the nodes with it.
-    Power,
-    /// Another display name.
-    Rename,
-    /// One node more or one less in the first layer.
-    Scale,
-    /// Another number of cloudlets for one node.
-    Cloudlets,
-    /// Another software version for one node.
-    Redeploy,
-}
-
-impl Change {
-    const ALL: [Self; 5] =
-        [Self::Power, Self::Rename, Self::Scale, Self::Cloudlets, Self::Redeploy];
-
-    fn action(self, starts: bool) -> &'static str {
-        match self {
-            Self::Power if starts => "StartEnv",
-            Self::Power => "StopEnv",
-            Self::Rename => "SetEnvDisplayName",
-            Self::Scale => "ChangeTopology",
-            Self::Cloudlets => "SetCloudletsCountById",
-            Self::Redeploy => "RedeployContainers",
-        }
-    }
-}
 
 /// An order to change some environments of an account, each once.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -90,6 +59,9 @@ struct Record {
     silent: bool,
     late_s: i64,
 }
+
+/// How many actions of an account are kept at most; the older half goes when there are more.
+const HISTORY: usize = 20_000;
 
 const ON_RECORD: Record = Record { silent: false, late_s: 0 };
 
@@ -251,6 +223,9 @@ impl World {
         let happening =
             Happening { uid: estate.uid, appid: environment.appid.clone(), action: kind };
         if !how.silent {
+            if estate.actions.len() >= HISTORY {
+                estate.actions.drain(..HISTORY / 2);
+            }
             estate.actions.push(Action {
                 id: self.next_action_id(),
                 kind,
@@ -274,48 +249,6 @@ fn find(estate: &Estate, key: &str) -> Result<u64, WorldError> {
 
 fn unknown(estate: &Estate, key: &str) -> WorldError {
     WorldError::UnknownEnvironment { uid: estate.uid, key: key.to_owned() }
-}
-
-/// Makes one change, always one that shows in a listing, and names its action.
-fn apply(estate: &mut Estate, ordinal: u64, change: Change) -> &'static str {
-    let dice = estate.rng.random_range(0..1000_u32);
-    let grown = (change == Change::Scale).then(|| estate.node(0, false, status::RUNNING));
-    let mut starts = false;
-    if let Some(environment) = estate.environments.get_mut(&ordinal) {
-        let count = environment.nodes.len().max(1);
-        let chosen = environment.nodes.get_mut(dice as usize % count);
-        match (change, chosen) {
-            (Change::Power, _) => {
-                starts = environment.status != status::RUNNING;
-                environment.status = if starts { status::RUNNING } else { status::DOWN };
-                for node in &mut environment.nodes {
-                    node.status = environment.status;
-                }
-            }
-            (Change::Scale, _) => {
-                let spare = environment.nodes.iter().rposition(|node| !node.master);
-                match spare.filter(|_| dice % 2 == 0) {
-                    Some(place) => drop(environment.nodes.remove(place)),
-                    None => environment.nodes.extend(grown.map(|node| super::estate::Node {
-                        status: environment.status,
-                        master: false,
-                        ..node
-                    })),
-                }
-            }
-            (Change::Cloudlets, Some(node)) => {
-                node.flexible_cloudlets = node.flexible_cloudlets % 32 + 1 + dice % 31;
-            }
-            (Change::Redeploy, Some(node)) => node.version = (node.version + 1) % 3,
-            // An environment without nodes can still be renamed.
-            (Change::Rename | Change::Cloudlets | Change::Redeploy, _) => {
-                let name = format!("Renamed {} {dice}", environment.version);
-                environment.display_name = Some(name);
-            }
-        }
-    }
-    estate.touch(ordinal);
-    change.action(starts)
 }
 
 /// Turns the change just recorded into one that is still under way.

@@ -74,6 +74,10 @@ impl Listing {
                 }
                 _ => render(environment, &mut body),
             }
+            if parts.is_empty() && self.parts.is_empty() {
+                // Growing a big body by doubling would take twice its size.
+                body.reserve((body.len() - start) * environments.len());
+            }
             let end = body.len();
             parts.push(Part { ordinal, version: environment.version, start, end });
         }

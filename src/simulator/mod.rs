@@ -10,16 +10,18 @@
 //! sharing its types. Methods that write to the platform are absent too: the mirror only reads.
 //!
 //! Choices that no public source settles (the number behind an expired session, the shape of an
-//! action, what a collaborator's `right` says) are named where they are made, in [`wire`] and
-//! [`methods`].
+//! action, what a collaborator's `right` says) are named where they are made, in the modules
+//! `wire`, `actions`, `render` and `methods`.
 
 mod actions;
+mod change;
 mod cli;
 mod clock;
 mod control;
 mod effects;
 mod estate;
 mod evolve;
+mod fault;
 mod faults;
 mod listing;
 mod methods;
@@ -44,9 +46,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use change::Change;
 pub use cli::{SimulateArgs, run};
-pub use evolve::{Change, Created, Happening, Mutation};
-pub use faults::{Fault, FaultRule, Faults, HangAt};
+pub use evolve::{Created, Happening, Mutation};
+pub use fault::{Fault, HangAt};
+pub use faults::{FaultRule, Faults, RuleReport};
 pub use options::{AccountSpec, Latency, Rate, Share, SimulatorOptions};
 pub use server::Door;
 pub use stats::{MethodStats, RequestRecord, Stats, StatsReport};

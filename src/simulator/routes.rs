@@ -12,7 +12,8 @@ use rand::RngExt;
 
 use super::Shared;
 use super::effects;
-use super::faults::{Fault, Target};
+use super::fault::Fault;
+use super::faults::Target;
 use super::listing::envelope;
 use super::methods::{Answer, Call, Method};
 use super::params::Params;

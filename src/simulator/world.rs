@@ -247,6 +247,14 @@ impl World {
         })
     }
 
+    /// Renders every account's basic listing now, so that the next requests are served from
+    /// memory: for measurements in which the platform must not be what takes the time.
+    pub fn warm(&self) {
+        for index in 0..self.accounts.len() {
+            self.listing(index, Form::Basic);
+        }
+    }
+
     /// The listing of an account as a collaborator sees it. Not kept: it is rare.
     pub(crate) fn shared_listing(&self, index: usize, form: Form, percent: u8) -> Listing {
         let wide = self.wide;

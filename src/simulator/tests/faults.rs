@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    BASIC, GETENVS, SEARCH, TOKEN, UID, USERINFO, infos, names, own, send, simulator, small,
+    BASIC, GETENVINFO, GETENVS, SEARCH, TOKEN, UID, USERINFO, infos, names, own, send, simulator,
+    small,
 };
 use crate::simulator::{Door, Fault, FaultRule, HangAt, Simulator};
 
@@ -163,6 +164,16 @@ async fn elements_that_are_wrong() {
     let broken = infos(&listing).iter().filter(|info| !info["env"]["status"].is_number());
     assert!(broken.clone().all(|info| info["env"]["appid"].is_string()));
     assert_eq!((infos(&listing).len(), broken.count()), (6, 2));
+    assert_healed(simulator).await;
+
+    let simulator = suffering(Fault::NodesMissing { count: 1 }).await;
+    let listing = own(&simulator, BASIC, &[]).await;
+    let without = infos(&listing).iter().filter(|info| info.get("nodes").is_none());
+    assert_eq!((infos(&listing).len(), without.count()), (6, 1));
+    simulator.faults().add(FaultRule::new(Fault::NodesMissing { count: 1 }).times(1));
+    let name = names(&listing)[0].clone();
+    let one = own(&simulator, GETENVINFO, &[("envName", &name)]).await;
+    assert!(one["env"].is_object() && one.get("nodes").is_none());
     assert_healed(simulator).await;
 
     let simulator = suffering(Fault::UnknownStatus { code: 4711, count: 1 }).await;

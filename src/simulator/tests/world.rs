@@ -181,3 +181,13 @@ async fn requests_are_counted() {
     simulator.stats().reset();
     assert_eq!(simulator.stats().report().requests, 0);
 }
+
+#[test]
+fn a_warm_world_has_its_listings_ready() {
+    let world = World::new(&options(2, 3));
+    assert!(world.ready_listing(0, Form::Basic).is_none());
+    world.warm();
+    assert!(world.ready_listing(1, Form::Basic).is_some());
+    world.mutate(UID, &Mutation::default()).unwrap();
+    assert!(world.ready_listing(0, Form::Basic).is_none());
+}
