@@ -18,10 +18,9 @@ use super::PortResult;
 use super::due_queue::DueEntry;
 pub use crate::domain::cadence::{DueTimes, Intervals};
 pub use crate::domain::diff::Change;
-pub use crate::domain::plan::UpsertKind;
-
 use crate::domain::event::ChangedId;
 use crate::domain::item::{Item, Malformed};
+pub use crate::domain::plan::UpsertKind;
 use crate::domain::removal::{HoldChange, MissingReason, StaleReason};
 use crate::domain::retry::Sustained;
 use crate::domain::{
