@@ -67,7 +67,9 @@ impl Engine {
     pub async fn start(ports: Ports, settings: Settings) -> Result<Self, ActorError> {
         let clock = ports.clock.clone();
         let wall: Arc<dyn Fn() -> OffsetDateTime + Send + Sync> = Arc::new(move || clock.wall());
-        let roster = Roster::new(wall);
+        // Restart jitter is drawn from the boot id, so that a simulation repeats.
+        let seed = settings.replica.0.as_u64_pair().0;
+        let roster = Roster::new(wall, seed);
         let parts = Parts::new(ports, settings);
         let settings = parts.settings.clone();
         let (bound, root) = (settings.mailbox_bound, ActorId::root());
@@ -191,7 +193,12 @@ impl EngineHandle {
     }
 
     /// A team's durable events after a number, for resuming.
-    pub async fn replay(&self, team: TeamId, after: EventNo, limit: usize) -> PortResult<Vec<Event>> {
+    pub async fn replay(
+        &self,
+        team: TeamId,
+        after: EventNo,
+        limit: usize,
+    ) -> PortResult<Vec<Event>> {
         self.parts.ports.outbox.after(&[(team, after)], limit).await
     }
 
