@@ -16,6 +16,7 @@ use crate::domain::event::Progress;
 use crate::domain::{Event, EventNo, ScopeKey, TeamId};
 use crate::intake::{Intake, IntakeArgs, TeamPool};
 use crate::janitor::Janitor;
+use crate::key_prober::KeyProber;
 use crate::kit::{
     ActorError, ActorId, AskError, Child, Mailbox, Pool, PoolArgs, PoolMsg, PoolSettings, Roster,
     StopReport, Supervised, TreeFailure,
@@ -80,6 +81,7 @@ impl Engine {
         let pool: TeamPool =
             Mailbox::new::<Pool<ScopeKey, TeamSync>>(root.child("team_pool"), bound, &roster);
         let janitor = Mailbox::new::<Janitor>(root.child("janitor"), bound, &roster);
+        let prober = Mailbox::new::<KeyProber>(root.child("key_prober"), bound, &roster);
         let intake = Mailbox::new::<Intake>(root.child("job_intake"), bound, &roster);
         let dispatcher = Mailbox::new::<Dispatcher>(root.child("dispatcher"), bound, &roster);
         let scheduler = Mailbox::new::<Scheduler>(root.child("scheduler"), bound, &roster);
@@ -102,6 +104,7 @@ impl Engine {
             Child::permanent::<Pool<ScopeKey, TeamSync>>(&pool, pool_args(&parts), policy())
                 .stop_timeout(settings.stop_timeout),
             Child::permanent::<Janitor>(&janitor, parts.clone(), policy()),
+            Child::permanent::<KeyProber>(&prober, parts.clone(), policy()),
             Child::permanent::<Intake>(
                 &intake,
                 IntakeArgs { parts: parts.clone(), pool: pool.clone() },

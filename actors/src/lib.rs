@@ -4,8 +4,8 @@
 //! through a port, and the dependency list keeps it so.
 //!
 //! Data flows down one path: [`scheduler`] -> [`dispatcher`] -> [`intake`] ->
-//! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`] and [`janitor`]
-//! keep the replica and the store in order beside it; [`engine`] wires them.
+//! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`], [`janitor`]
+//! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
 
 pub mod broadcaster;
 pub mod dispatcher;
@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod engine;
 pub mod intake;
 pub mod janitor;
+pub mod key_prober;
 pub mod kit;
 pub mod parts;
 pub mod ports;
