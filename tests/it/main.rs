@@ -1,1 +1,4 @@
 //! The integration tests: one binary, private servers.
+
+mod schema;
+mod support;
