@@ -1,1 +1,3 @@
 //! The Postgres adapters.
+
+pub mod cluster;
