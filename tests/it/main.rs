@@ -1,1 +1,4 @@
 //! The integration tests: one binary, private servers.
+
+mod cluster;
+mod support;

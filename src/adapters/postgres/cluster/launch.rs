@@ -126,7 +126,8 @@ pub(super) fn server_command(
     if durability == Durability::TestFast {
         // Survives a killed server, not a lost machine. synchronous_commit=off
         // would lose acknowledged rows in the first case already.
-        for setting in ["fsync=off", "full_page_writes=off"] {
+        // One test server carries the pools of many tests at once.
+        for setting in ["fsync=off", "full_page_writes=off", "max_connections=400"] {
             set(setting.into());
         }
     }

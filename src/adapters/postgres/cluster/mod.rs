@@ -160,6 +160,12 @@ impl Cluster {
         format!("postgresql://postgres@/{database}?host={}", self.socket_dir.display())
     }
 
+    /// The socket folder of a cluster in `dir`, which exists; it is the same for
+    /// every process, running server or not.
+    pub fn socket_dir_of(dir: &Path) -> std::io::Result<PathBuf> {
+        fs::canonicalize(dir).map(|root| socket_dir_for(&root))
+    }
+
     /// The private folder of the unix socket.
     pub fn socket_dir(&self) -> &Path {
         &self.socket_dir
@@ -284,11 +290,11 @@ async fn prepare(
         let before = fs::metadata(&root).map_err(io("look at", &root))?.uid();
         identity.take_over(&root.join("data"))?;
         identity.take_over(&root)?;
+        launch::initialise(&root, &binaries, &identity, durability)?;
         identity::private_dir(&socket_dir)?;
         let me = nix::unistd::Uid::effective().as_raw();
         identity::check_socket_dir(&socket_dir, &[before, me, identity.file_owner().0])?;
         identity.take_over(&socket_dir)?;
-        launch::initialise(&root, &binaries, &identity, durability)?;
         Ok(identity)
     };
     let path = options.dir.clone();

@@ -53,7 +53,7 @@ async fn number(cluster: &Cluster, query: &str) -> i64 {
 }
 
 fn lives(pid: u32) -> bool {
-    kill(Pid::from_raw(pid.cast_signed()), None).is_ok()
+    kill(Pid::from_raw(pid.cast_signed()), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 #[tokio::test]
