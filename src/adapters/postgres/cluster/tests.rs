@@ -255,9 +255,9 @@ fn kill_a_keeper(dir: &Path, path: Option<&str>) -> u32 {
     server
 }
 
-#[tokio::test]
-async fn the_server_dies_with_a_killed_parent() {
+async fn dies_with_parent(mode: u32) {
     let scratch = Scratch::new();
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).expect("chmod");
     let dir = scratch.0.join("pg");
     let server = kill_a_keeper(&dir, None);
     let patience = Duration::from_secs(20);
@@ -267,6 +267,16 @@ async fn the_server_dies_with_a_killed_parent() {
     assert_ne!(cluster.server_pid(), Some(server));
     assert_eq!(number(&cluster, "select count(*) from by_keeper").await, 0);
     cluster.stop().await.expect("stop");
+}
+
+#[tokio::test]
+async fn the_server_dies_with_a_killed_parent() {
+    dies_with_parent(0o755).await;
+}
+
+#[tokio::test]
+async fn the_server_dies_with_a_killed_parent_below_a_0700_folder() {
+    dies_with_parent(0o700).await;
 }
 
 /// Also the control of the test above: without setpriv the server does stay.
