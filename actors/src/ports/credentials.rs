@@ -1,0 +1,72 @@
+//! The Owner's session key of each team: sealed at rest, open only for the
+//! length of a run.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use super::PortResult;
+use crate::domain::{PlatformId, TeamId};
+
+/// Keeps the keys.
+#[async_trait]
+pub trait Credentials: Send + Sync + 'static {
+    /// Opens the team's key for one run.
+    async fn resolve(&self, team: TeamId) -> PortResult<Resolved>;
+
+    /// Seals and stores a key that was checked against the platform. Clears an
+    /// auth pause and makes every scope of the team due at once.
+    async fn replace(&self, team: TeamId, key: SecretString, owner_uid: i64) -> PortResult<()>;
+
+    /// Erases the key; the team rests.
+    async fn erase(&self, team: TeamId) -> PortResult<()>;
+
+    /// Whether there is a key, and since when; never the key.
+    async fn describe(&self, team: TeamId) -> PortResult<Option<CredentialInfo>>;
+}
+
+/// What [`Credentials::resolve`] answers.
+#[derive(Debug)]
+pub enum Resolved {
+    /// Use it, then drop it.
+    Access(Access),
+    /// The team has none.
+    None,
+    /// There is one that the key ring cannot open; the text names the key id.
+    Unreadable(String),
+}
+
+/// All it takes to ask a platform in a team's name.
+pub struct Access {
+    /// Which platform.
+    pub platform: PlatformId,
+    /// Its base URL, without a path.
+    pub base_url: String,
+    /// The team.
+    pub team: TeamId,
+    /// Whose environments are meant; `None` before the first check.
+    pub owner_uid: Option<i64>,
+    /// Session key or personal access token.
+    pub session: SecretString,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("platform", &self.platform)
+            .field("team", &self.team)
+            .field("owner_uid", &self.owner_uid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What may be told of a stored key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialInfo {
+    /// Which ring key sealed it.
+    pub key_id: String,
+    /// When it was stored.
+    pub set_at: OffsetDateTime,
+    /// The account it belongs to.
+    pub owner_uid: i64,
+}

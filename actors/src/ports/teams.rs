@@ -1,0 +1,88 @@
+//! Who is mirrored: teams, their settings and the rollout. Used by the
+//! command line and the admin API; the pipeline reads the same rows through
+//! the store.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::PortResult;
+use crate::domain::{PlatformId, TeamId};
+
+/// Keeps teams.
+#[async_trait]
+pub trait Teams: Send + Sync + 'static {
+    /// Adds a team or updates its name and platform; its scopes exist from
+    /// then on and are due once it has a key.
+    async fn put(&self, team: &NewTeam) -> PortResult<TeamView>;
+
+    /// Every team, by id.
+    async fn list(&self) -> PortResult<Vec<TeamView>>;
+
+    /// Removes a team: raises every fence, erases its key, and leaves its rows
+    /// to the janitor. `false` when it was not there.
+    async fn remove(&self, team: TeamId) -> PortResult<bool>;
+
+    /// Pauses or resumes every scope of a team. A resume forgets the count of
+    /// failures and makes the team due.
+    async fn set_paused(&self, team: TeamId, paused: Option<String>) -> PortResult<bool>;
+
+    /// Who takes part.
+    async fn rollout(&self) -> PortResult<Rollout>;
+
+    /// Changes who takes part; a team taken out finishes its run.
+    async fn set_rollout(&self, rollout: &Rollout) -> PortResult<()>;
+}
+
+/// A team to be mirrored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTeam {
+    /// The dashboard's own number.
+    pub id: TeamId,
+    /// For people.
+    pub name: String,
+    /// Base URL of its platform, e.g. `https://app.hoster.example`.
+    pub platform_url: String,
+    /// Cohorts it belongs to.
+    pub cohorts: Vec<String>,
+}
+
+/// A team as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TeamView {
+    /// Its number.
+    pub id: TeamId,
+    /// Its name.
+    pub name: String,
+    /// Its platform.
+    pub platform: PlatformId,
+    /// Base URL of that.
+    pub platform_url: String,
+    /// The account that owns its environments, once known.
+    pub owner_uid: Option<i64>,
+    /// Whether a key is stored.
+    pub has_credentials: bool,
+    /// Why it is paused, if it is.
+    pub paused: Option<String>,
+    /// Whether the rollout includes it.
+    pub in_rollout: bool,
+    /// When it was added.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// Who takes part in the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollout {
+    /// The master switch, `ENABLE_VZ_SYNC_PIPELINE`.
+    pub enabled: bool,
+    /// Every team, whatever the rest says.
+    pub everyone: bool,
+    /// These teams.
+    pub teams: Vec<TeamId>,
+    /// Teams of these cohorts.
+    pub cohorts: Vec<String>,
+    /// This share of the teams by stable hash, 0 to 100.
+    pub percent: u8,
+}
