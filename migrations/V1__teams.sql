@@ -69,7 +69,7 @@ COMMENT ON COLUMN installation.raw_version_key_id IS 'Id of the master key that 
 COMMENT ON COLUMN installation.created_at IS 'When the first replica made it.';
 
 CREATE TABLE freshness_defaults (
-    data_type                     text PRIMARY KEY CHECK (data_type IN ('environments', 'nodes', 'archived_sites', 'job_logs')),
+    data_type                     text COLLATE "C" PRIMARY KEY CHECK (data_type IN ('environments', 'nodes', 'archived_sites', 'job_logs')),
     max_allowed_staleness_seconds integer NOT NULL CHECK (max_allowed_staleness_seconds > 0)
 );
 COMMENT ON TABLE freshness_defaults IS 'Configured age limit per data type, written by the binary at start so that SQL readers judge as the HTTP API does.';

@@ -2,7 +2,7 @@
 
 CREATE TABLE vz_sync_states (
     team_id                bigint NOT NULL REFERENCES teams (id) ON DELETE CASCADE,
-    scope                  text NOT NULL CHECK (scope IN ('environments', 'archived_sites', 'job_logs')),
+    scope                  text COLLATE "C" NOT NULL CHECK (scope IN ('environments', 'archived_sites', 'job_logs')),
     platform_id            bigint NOT NULL,
     enabled                boolean NOT NULL DEFAULT true,
     admitted               boolean NOT NULL DEFAULT true,
@@ -113,7 +113,7 @@ CREATE TABLE vz_sync_jobs (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- No foreign key: its check would lock and rewrite the team's row with every job.
     team_id             bigint NOT NULL,
-    scope               text NOT NULL CHECK (scope IN ('environments', 'archived_sites', 'job_logs')),
+    scope               text COLLATE "C" NOT NULL CHECK (scope IN ('environments', 'archived_sites', 'job_logs')),
     state               text NOT NULL DEFAULT 'queued'
         CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'dead', 'cancelled', 'superseded', 'obsolete')),
     mode                text CHECK (mode IN ('full', 'delta')),
@@ -176,8 +176,8 @@ COMMENT ON COLUMN vz_sync_jobs.trace_parent IS 'W3C traceparent that the run con
 
 CREATE TABLE vz_sync_data_types (
     team_id                       bigint NOT NULL REFERENCES teams (id) ON DELETE CASCADE,
-    data_type                     text NOT NULL REFERENCES freshness_defaults (data_type),
-    scope                         text NOT NULL CHECK (scope IN ('environments', 'archived_sites', 'job_logs')),
+    data_type                     text COLLATE "C" NOT NULL REFERENCES freshness_defaults (data_type),
+    scope                         text COLLATE "C" NOT NULL CHECK (scope IN ('environments', 'archived_sites', 'job_logs')),
     verified_at                   timestamptz,
     verified_by                   text CHECK (verified_by IN ('full', 'delta')),
     complete_at                   timestamptz,

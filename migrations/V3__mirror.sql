@@ -1,10 +1,11 @@
 -- The mirror. No foreign keys on these tables: a per-row trigger would cost more than the row itself on a
 -- first load, and the fenced apply is the only writer. The Janitor purges a deleted team's rows in batches.
+-- Keys are COLLATE "C": comparison by bytes is cheap, the same on every machine, and what the engine itself does.
 
 CREATE TABLE environments (
     team_id          bigint NOT NULL,
-    id               text NOT NULL,
-    env_name         text NOT NULL,
+    id               text COLLATE "C" NOT NULL,
+    env_name         text COLLATE "C" NOT NULL,
     short_domain     text,
     domain           text,
     display_name     text,
@@ -68,9 +69,9 @@ COMMENT ON COLUMN environments.quarantined IS 'The newest element failed its sch
 
 CREATE TABLE nodes (
     team_id            bigint NOT NULL,
-    id                 text NOT NULL,
-    environment_id     text NOT NULL,
-    env_name           text NOT NULL,
+    id                 text COLLATE "C" NOT NULL,
+    environment_id     text COLLATE "C" NOT NULL,
+    env_name           text COLLATE "C" NOT NULL,
     node_group         text,
     node_type          text,
     name               text,
@@ -135,8 +136,8 @@ COMMENT ON COLUMN nodes.quarantined IS 'The newest element failed its schema; th
 
 CREATE TABLE archived_sites (
     team_id          bigint NOT NULL,
-    id               text NOT NULL,
-    env_name         text NOT NULL,
+    id               text COLLATE "C" NOT NULL,
+    env_name         text COLLATE "C" NOT NULL,
     short_domain     text,
     domain           text,
     display_name     text,
@@ -204,9 +205,9 @@ COMMENT ON COLUMN archived_sites.needs_validation IS 'Served, but its present st
 
 CREATE TABLE job_logs (
     team_id          bigint NOT NULL,
-    id               text NOT NULL,
-    environment_id   text,
-    env_name         text,
+    id               text COLLATE "C" NOT NULL,
+    environment_id   text COLLATE "C",
+    env_name         text COLLATE "C",
     action           text NOT NULL,
     result           integer,
     started_at       timestamptz,
@@ -286,7 +287,7 @@ COMMENT ON COLUMN vz_sync_removal_holds.rejected_until IS 'Until when the reject
 
 CREATE TABLE vz_sync_removal_hold_items (
     hold_id     bigint NOT NULL REFERENCES vz_sync_removal_holds (id) ON DELETE CASCADE,
-    external_id text NOT NULL,
+    external_id text COLLATE "C" NOT NULL,
     team_id     bigint NOT NULL,
     PRIMARY KEY (hold_id, external_id)
 );
@@ -298,8 +299,8 @@ COMMENT ON COLUMN vz_sync_removal_hold_items.team_id IS 'The team; every query n
 
 CREATE TABLE vz_sync_quarantine (
     team_id       bigint NOT NULL REFERENCES teams (id) ON DELETE CASCADE,
-    data_type     text NOT NULL REFERENCES freshness_defaults (data_type),
-    external_id   text NOT NULL,
+    data_type     text COLLATE "C" NOT NULL REFERENCES freshness_defaults (data_type),
+    external_id   text COLLATE "C" NOT NULL,
     error         text NOT NULL,
     raw_redacted  text NOT NULL,
     seen_count    bigint NOT NULL DEFAULT 1,

@@ -7,18 +7,7 @@
 //! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`] and [`janitor`]
 //! keep the replica and the store in order beside it; [`engine`] wires them.
 
-pub mod broadcaster;
-pub mod dispatcher;
 pub mod domain;
 pub mod embedded;
-pub mod engine;
-pub mod intake;
-pub mod janitor;
 pub mod kit;
-pub mod parts;
 pub mod ports;
-pub mod pulse;
-pub mod scheduler;
-pub mod settings;
-pub mod team_sync;
-mod wake;
