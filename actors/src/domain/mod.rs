@@ -5,9 +5,12 @@
 pub mod backoff;
 pub mod baseline;
 pub mod cadence;
+pub mod canonical;
 pub mod diff;
 pub mod event;
 pub mod failure;
+pub mod fairness;
+pub mod freshness;
 pub mod ids;
 pub mod item;
 pub mod job;
