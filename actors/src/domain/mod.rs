@@ -31,3 +31,6 @@ pub use item::{Columns, EnvironmentElement, Item, RawVersion, SourceVersion};
 pub use job::{Class, Counts, JobState};
 pub use scope::{DataType, Mode, Scope};
 pub use snapshot::{Completeness, PartialReason};
+
+#[cfg(test)]
+pub(crate) mod sample;

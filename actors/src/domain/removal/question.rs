@@ -77,7 +77,7 @@ pub fn question(
     let absent: HashSet<&ExternalId> = absence.environments.iter().collect();
     let live = baseline.environments.values().filter(|row| !row.flags.stale).count();
     let is_live = |id: &ExternalId| baseline.environments.get(id).is_some_and(|r| !r.flags.stale);
-    let seen: HashSet<&ExternalId> = absence.returned.iter().collect();
+    let seen: HashSet<&ExternalId> = absence.seen.iter().collect();
 
     let mut covered: HashSet<ExternalId> = HashSet::new();
     let mut in_suspense = 0;
