@@ -47,7 +47,7 @@ pub struct Intervals {
 
 impl Default for Intervals {
     fn default() -> Self {
-        Self { full: Duration::from_secs(3600), delta: Duration::from_secs(600) }
+        Self { full: Duration::from_hours(1), delta: Duration::from_mins(10) }
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     use crate::domain::{Scope, TeamId};
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn key(team: i64) -> ScopeKey {
         ScopeKey::new(TeamId(team), Scope::Environments)

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
-    const ALLOWED: Duration = Duration::from_secs(900);
+    const ALLOWED: Duration = Duration::from_mins(15);
 
     fn idle() -> ScopeFacts {
         ScopeFacts {
@@ -263,7 +263,7 @@ mod tests {
             throttled: false,
             failures: 0,
             failing_since: None,
-            due: DueTimes::at_once(NOW + Duration::from_secs(60)),
+            due: DueTimes::at_once(NOW + Duration::from_mins(1)),
         }
     }
 
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn every_obstacle_has_its_reason_and_its_time() {
         let soon = NOW + Duration::from_secs(30);
-        let due = NOW + Duration::from_secs(60);
+        let due = NOW + Duration::from_mins(1);
         let base = idle();
         assert_eq!(stale(base), (Some(Reason::Due), Some(due)));
         let scope = ScopeFacts { queued: true, ..base };

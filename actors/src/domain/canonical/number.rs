@@ -1,5 +1,7 @@
 //! The one form of a number.
 
+use std::fmt::Write as _;
+
 /// Integers longer than this are nonsense that Postgres need not store.
 const MAX_DIGITS: usize = 128;
 
@@ -19,11 +21,10 @@ pub(super) fn write(source: &str, out: &mut String) -> bool {
         return false;
     }
     if value.fract() == 0.0 && value.abs() < EXACT {
-        out.push_str(&(value as i64).to_string());
+        write!(out, "{}", value as i64).is_ok()
     } else {
-        out.push_str(&format!("{value:?}"));
+        write!(out, "{value:?}").is_ok()
     }
-    true
 }
 
 /// The end of the number that starts at `at`, if one does.

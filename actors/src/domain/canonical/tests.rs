@@ -165,7 +165,7 @@ fn alike(a: &Value, b: &Value) -> bool {
         (Value::Number(a), Value::Number(b)) => {
             let (a, b) = (a.as_f64().expect("finite"), b.as_f64().expect("finite"));
             // serde_json's own reading is off by one last place now and then.
-            a == b || ((a - b) / b).abs() < 1e-15
+            (a - b).abs() <= 1e-15 * b.abs()
         }
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b))

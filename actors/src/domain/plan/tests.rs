@@ -301,13 +301,10 @@ proptest! {
                 let mut planned = Vec::new();
                 for element in world {
                     let raw = bytes(element);
-                    planned.extend(planner.accept(match shortcuts.get(&raw) {
-                        Some(id) => Element::Same(id.clone()),
-                        None => {
-                            let mut element = element.clone();
-                            element.environment.raw_version = Some(raw);
-                            listed(element)
-                        }
+                    planned.extend(planner.accept(if let Some(id) = shortcuts.get(&raw) { Element::Same(id.clone()) } else {
+                        let mut element = element.clone();
+                        element.environment.raw_version = Some(raw);
+                        listed(element)
                     }));
                 }
                 let absence = complete(planner);

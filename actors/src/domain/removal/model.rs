@@ -177,6 +177,15 @@ impl Model {
             if *reason == StaleReason::MissedTwice {
                 prop_assert!(self.now - lacked[0] >= self.rules.confirm_gap);
             }
+            let waited = self
+                .mirror
+                .holds
+                .iter()
+                .any(|hold| hold.state == HoldState::Held && hold.items.contains(id));
+            if waited && !confirmed(id) {
+                let enough = 1 + self.rules.release_after as usize;
+                prop_assert!(lacked.len() >= enough, "{} left its hold by {:?}", id, lacked);
+            }
             let rejected = self.mirror.holds.iter().any(|hold| {
                 hold.state == HoldState::Rejected
                     && hold.items.contains(id)

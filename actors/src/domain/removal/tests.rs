@@ -11,7 +11,7 @@ use crate::domain::sample::*;
 use crate::domain::scope::DataType;
 use crate::domain::snapshot::{Completeness, PartialReason};
 
-const GAP: Duration = Duration::from_secs(600);
+const GAP: Duration = Duration::from_mins(10);
 const RULES: fn() -> RemovalRules = RemovalRules::default;
 
 fn names(range: std::ops::Range<usize>) -> Vec<String> {
