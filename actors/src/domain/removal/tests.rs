@@ -287,6 +287,17 @@ fn a_node_is_gone_when_its_environment_says_so() {
 }
 
 #[test]
+fn the_account_is_checked_when_anything_is_absent() {
+    let mirror = team(2);
+    assert!(!ask(&mirror, &listing(&mirror, 0..2), NOW).needs_account_check());
+    let mut planner = Planner::new(&mirror, false);
+    planner.accept(listed(element("e00", &[])));
+    planner.accept(listed(element("e01", &["e01-node"])));
+    let absence = planner.finish(Completeness::Complete);
+    assert!(ask(&mirror, &absence, NOW).needs_account_check(), "a node is missing");
+}
+
+#[test]
 fn autoscaling_is_no_accident() {
     // Nine of ten nodes of every environment go: no environment is empty.
     let mut mirror = Baseline::default();
