@@ -1,1 +1,3 @@
 //! Production adapters of the engine's ports.
+
+pub mod virtuozzo;
