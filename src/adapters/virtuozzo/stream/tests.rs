@@ -87,7 +87,8 @@ proptest! {
         prop_assert_eq!(oversize, 0);
         prop_assert!(scanner.closed());
         prop_assert_eq!(scanner.infos(), Infos::List);
-        prop_assert_eq!(scanner.result(), Some(result.to_string().as_bytes()));
+        let result = result.to_string();
+        prop_assert_eq!(scanner.result(), Some(result.as_bytes()));
 
         // Every proper prefix that cuts the object is not closed.
         let cut = text.len().saturating_sub(4);
