@@ -16,12 +16,16 @@ use uuid::Uuid;
 
 use super::PortResult;
 use super::due_queue::DueEntry;
+pub use crate::domain::cadence::{DueTimes, Intervals};
+pub use crate::domain::diff::Change;
 use crate::domain::event::ChangedId;
 use crate::domain::item::{Item, Malformed};
+pub use crate::domain::plan::UpsertKind;
 use crate::domain::removal::{HoldChange, MissingReason, StaleReason};
 use crate::domain::{
     Baseline, Class, Completeness, Counts, DataType, EventNo, ExternalId, Failure, Fence, HoldId,
-    JobId, JobState, Mode, PlatformId, RawVersion, ReplicaId, RunId, Scope, ScopeKey, TeamId,
+    JobId, JobState, Mode, PlatformId, RawVersion, ReplicaId, RunId, Scope, ScopeKey,
+    SourceVersion, TeamId,
 };
 
 /// The pipeline's door to the store.
@@ -47,7 +51,8 @@ pub trait Store: Send + Sync + 'static {
 
     // --- dispatcher --------------------------------------------------------
 
-    /// Notes that these jobs are on the bus.
+    /// Notes that these jobs are on the bus, as far as they are still queued.
+    /// A job that is queued again is off the bus again.
     async fn mark_published(&self, jobs: &[JobId]) -> PortResult<()>;
 
     /// Jobs that are on the bus and were not leased yet, of all replicas.
@@ -81,6 +86,19 @@ pub trait Store: Send + Sync + 'static {
         data_type: DataType,
         ids: &[ExternalId],
     ) -> PortResult<Vec<(ExternalId, Box<str>)>>;
+
+    /// Versions of these rows, those that exist: for tables that runs only
+    /// append to, whose baseline is not loaded.
+    async fn known(
+        &self,
+        team: TeamId,
+        data_type: DataType,
+        ids: &[ExternalId],
+    ) -> PortResult<Vec<(ExternalId, SourceVersion)>>;
+
+    /// Archived sites that the archive wants to know more of: those without an
+    /// annotation first, then the ones whose last probe is oldest.
+    async fn archive_work(&self, team: TeamId, limit: u32) -> PortResult<Vec<ArchivedSite>>;
 
     /// Puts rows aside for this run's apply, which then says
     /// [`Upserts::Staged`]. May be called from several tasks at once. Rows of
@@ -310,32 +328,15 @@ pub struct Lease {
     pub owner_uid: Option<i64>,
     /// Rows of the last complete listing, for progress.
     pub expected: Option<u64>,
+    /// When the scheduler dispatched it; the difference to `database_now` is
+    /// the measured queue wait.
+    pub dispatched_at: Option<OffsetDateTime>,
     /// Database time when the lease was granted.
     pub database_now: OffsetDateTime,
     /// Our monotonic time when it was asked for; trust counts from here.
     pub asked_at: Instant,
     /// W3C `traceparent` of what asked.
     pub trace_parent: Option<String>,
-}
-
-/// When a state is due by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DueTimes {
-    /// Next full.
-    #[serde(with = "time::serde::rfc3339")]
-    pub full: OffsetDateTime,
-    /// Next delta.
-    #[serde(with = "time::serde::rfc3339")]
-    pub delta: OffsetDateTime,
-}
-
-/// How often a state is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intervals {
-    /// Between fulls.
-    pub full: Duration,
-    /// Between deltas.
-    pub delta: Duration,
 }
 
 /// Where a delta goes on reading, and what the token may not do.
@@ -358,26 +359,6 @@ pub struct Upsert {
     pub kind: UpsertKind,
     /// The change row that goes with it; a first load writes none.
     pub change: Option<Change>,
-}
-
-/// What an upsert does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpsertKind {
-    /// The row is new.
-    Insert,
-    /// The row differs.
-    Update,
-    /// The row was missing or stale and is back; flags are cleared.
-    Return,
-}
-
-/// A field-level change (RFC 6902), both ways.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// From the old payload to the new one, as JSON text.
-    pub patch: Box<str>,
-    /// From the new payload to the old one, as JSON text.
-    pub undo: Box<str>,
 }
 
 /// Where an apply's rows are.
@@ -410,6 +391,21 @@ pub struct TableApply {
     pub counts: Counts,
 }
 
+/// A site of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedSite {
+    /// appid
+    pub id: ExternalId,
+    /// envName, to ask the platform with.
+    pub env_name: String,
+    /// When the mirror confirmed it gone.
+    pub archived_at: OffsetDateTime,
+    /// Whether the action history told who deleted it.
+    pub annotated: bool,
+    /// When the platform was last asked whether it lives.
+    pub probed_at: Option<OffsetDateTime>,
+}
+
 /// What the archive learnt of one site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotation {
@@ -435,6 +431,9 @@ pub struct Apply {
     pub sent_at: Instant,
     /// Whether the listing was complete; told in the event.
     pub completeness: Completeness,
+    /// Set for a partial listing: its rows are written and its job succeeds,
+    /// but the request stands, a failure is counted and the state waits.
+    pub doubt: Option<Doubt>,
     /// The tables of the scope.
     pub tables: Vec<TableApply>,
     /// Holds to make or move.
@@ -456,6 +455,15 @@ pub struct Apply {
     /// Also make this scope due at once, e.g. environments when an archived
     /// site turns out to live.
     pub wake: Option<Scope>,
+}
+
+/// Why a commit does not settle the matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// What was wrong with the listing.
+    pub failure: Failure,
+    /// How long the state waits before the next run.
+    pub wait: Duration,
 }
 
 /// The answer to [`Store::apply`].
