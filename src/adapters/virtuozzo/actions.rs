@@ -4,8 +4,11 @@
 //! UTC, and the rest follows the search parameters. Both `array` and `actions` are taken as the
 //! list's name.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
+use vz_sync_actors::domain::canonical::source_version;
 use vz_sync_actors::domain::{
     Columns, Completeness, DataType, ExternalId, Failure, Item, PartialReason,
 };
@@ -16,8 +19,8 @@ use super::client::{Client, GET_CURRENT_ACTIONS, Method, SEARCH_ACTIONS};
 use super::columns::{self, WIRE_TIME, Wrong};
 use super::element;
 use super::errors::{self, Envelope};
-use super::json::Json;
-use super::redact;
+use super::json::{Json, Members, items};
+use super::rules::Rules;
 
 /// The `search` parameter.
 #[derive(Serialize)]
@@ -59,17 +62,19 @@ pub(super) async fn search(
     client: &Client,
     access: &Access,
     query: &ActionQuery,
+    rules: &Rules,
 ) -> Result<ActionPage, Failure> {
     let search = serde_json::to_string(&Search::of(query)).unwrap_or_default();
     let answer = client.send(access, SEARCH_ACTIONS, &[("search", &search)]).await?;
     let sent_at = answer.sent_at;
     let body = answer.whole(client.options.max_element).await?;
-    let tree = read(client, SEARCH_ACTIONS, &body)?;
-    let list = list(&tree, SEARCH_ACTIONS)?;
+    let text = text(client, SEARCH_ACTIONS, &body)?;
+    let members = members(&text, SEARCH_ACTIONS)?;
+    let list = list(&members, SEARCH_ACTIONS)?;
     let mut page = ActionPage {
         items: Vec::with_capacity(list.len()),
         // A platform that gives no total: there may be more behind a full page.
-        total: tree.get("totalCount").and_then(Json::integer).map_or_else(
+        total: members.read("totalCount").and_then(|total| total.integer()).map_or_else(
             || {
                 let seen = query.start_row + list.len() as u64;
                 seen + u64::from(list.len() >= query.rows as usize)
@@ -81,11 +86,10 @@ pub(super) async fn search(
         malformed: Vec::new(),
     };
     for action in list {
-        let action = redact::secrets(action.clone());
-        match item(&action) {
+        match item(&action, rules) {
             Ok(item) => page.items.push(item),
             Err(Wrong(error)) => {
-                let malformed = element::malformed(&action, DataType::JobLogs, error);
+                let malformed = element::malformed(&action, DataType::JobLogs, error, rules);
                 if malformed.id.is_none() {
                     let doubt = Completeness::Partial(PartialReason::UnidentifiedElement);
                     page.completeness = page.completeness.and(doubt);
@@ -104,8 +108,11 @@ pub(super) async fn current(
 ) -> Result<Vec<ActionTarget>, Failure> {
     let answer = client.send(access, GET_CURRENT_ACTIONS, &[]).await?;
     let body = answer.whole(client.options.max_element).await?;
-    let tree = read(client, GET_CURRENT_ACTIONS, &body)?;
-    let targets = list(&tree, GET_CURRENT_ACTIONS)?.iter().map(target);
+    let text = text(client, GET_CURRENT_ACTIONS, &body)?;
+    let members = members(&text, GET_CURRENT_ACTIONS)?;
+    let list = list(&members, GET_CURRENT_ACTIONS)?;
+    let actions = list.iter().filter_map(|action| Json::parse(action.as_bytes()).ok());
+    let targets = actions.map(|action| target(&action));
     Ok(targets.filter(|target| target.id.is_some() || target.env_name.is_some()).collect())
 }
 
@@ -119,34 +126,40 @@ fn target(action: &Json<'_>) -> ActionTarget {
     }
 }
 
-fn item(action: &Json<'_>) -> Result<Item, Wrong> {
-    let id = columns::identifier(action, "id")?;
-    let columns = columns::action(action)?;
-    let mut payload = String::with_capacity(512);
-    action.write(&mut payload);
+fn item(text: &str, rules: &Rules) -> Result<Item, Wrong> {
+    let payload = rules.action(text)?;
+    let tree = element::parsed(&payload)?;
+    let id = columns::identifier(&tree, "id")?;
+    let columns = columns::action(&tree)?;
     Ok(Item {
         id,
-        source_version: element::sha256(&payload),
-        payload: payload.into_boxed_str(),
+        source_version: source_version(&payload),
+        payload,
         raw_version: None,
         outline_version: None,
         columns: Columns::JobLog(Box::new(columns)),
     })
 }
 
-fn read<'b>(client: &Client, method: Method, body: &'b [u8]) -> Result<Json<'b>, Failure> {
+/// The text of a successful answer.
+fn text<'b>(client: &Client, method: Method, body: &'b [u8]) -> Result<Cow<'b, str>, Failure> {
     let envelope = Envelope::read(body).ok_or_else(|| errors::not_json(body, method.name))?;
     envelope.verdict(method.name, &client.options.codes)?;
-    Json::parse(body).map_err(|_| {
+    Ok(String::from_utf8_lossy(body))
+}
+
+fn members(text: &str, method: Method) -> Result<Members<'_>, Failure> {
+    Members::of(text).map_err(|_| {
         errors::retryable("invalid_json", method.name, "was answered with JSON that cannot be read")
     })
 }
 
-fn list<'t, 'b>(tree: &'t Json<'b>, method: Method) -> Result<&'t [Json<'b>], Failure> {
-    match tree.get("array").or_else(|| tree.get("actions")) {
-        Some(Json::List(list)) => Ok(list),
-        _ => {
-            Err(errors::invalid("list_missing", method.name, "answered without a list of actions"))
-        }
-    }
+fn list<'m>(members: &'m Members<'_>, method: Method) -> Result<Vec<Cow<'m, str>>, Failure> {
+    members
+        .get("array")
+        .or_else(|| members.get("actions"))
+        .and_then(|list| items(list).ok())
+        .ok_or_else(|| {
+            errors::invalid("list_missing", method.name, "answered without a list of actions")
+        })
 }

@@ -52,10 +52,15 @@ pub(super) fn owner_uid(tree: &Json<'_>) -> Result<i64, Wrong> {
 
 /// An identifier, which some methods write as a number and some as a text.
 pub(super) fn identifier(tree: &Json<'_>, key: &str) -> Result<ExternalId, Wrong> {
-    match tree.get(key) {
-        Some(Json::Text(text)) if is_identifier(text) => Ok(ExternalId::from(text.as_ref())),
-        Some(Json::Int(number)) => Ok(ExternalId::from(number.to_string())),
-        _ => wrong(key, "an identifier"),
+    tree.get(key).and_then(as_identifier).map_or_else(|| wrong(key, "an identifier"), Ok)
+}
+
+/// The same of a value that was found.
+pub(super) fn as_identifier(value: &Json<'_>) -> Option<ExternalId> {
+    match value {
+        Json::Text(text) if is_identifier(text) => Some(ExternalId::from(text.as_ref())),
+        Json::Int(number) => Some(ExternalId::from(number.to_string())),
+        _ => None,
     }
 }
 

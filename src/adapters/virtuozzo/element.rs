@@ -7,12 +7,11 @@
 //! Deliberately absent: any decision about rows. A wrong element becomes a [`Malformed`], and a
 //! doubt about the listing is handed up beside it.
 
-use std::collections::{HashMap, HashSet};
-
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use vz_sync_actors::domain::item::{Element, Malformed};
+use vz_sync_actors::domain::baseline::Shortcuts;
+use vz_sync_actors::domain::canonical::source_version;
+use vz_sync_actors::domain::item::{Element, EnvironmentColumns, Malformed};
 use vz_sync_actors::domain::{
     Baseline, Columns, DataType, EnvironmentElement, ExternalId, Item, PartialReason, RawVersion,
     SourceVersion,
@@ -20,8 +19,8 @@ use vz_sync_actors::domain::{
 use vz_sync_actors::ports::platform::Outline;
 
 use super::columns::{self, Wrong};
-use super::json::Json;
-use super::redact;
+use super::json::{Json, Members, items};
+use super::rules::{self, Rules};
 
 /// Part of every raw version: a change of what is read, dropped or how it is written must raise
 /// it, so that nothing hides behind bytes that an older build understood differently.
@@ -64,11 +63,12 @@ impl RawHasher {
 }
 
 /// Reads the elements of one answer.
-pub(super) struct Reader<'b> {
+pub(super) struct Reader<'r> {
     owner: Option<i64>,
     hasher: RawHasher,
-    known: HashMap<RawVersion, &'b ExternalId>,
+    known: Shortcuts,
     body: RawHasher,
+    rules: &'r Rules,
 }
 
 /// An element, and the doubt it casts on its listing.
@@ -94,24 +94,17 @@ enum Owner {
     Shared(i64),
 }
 
-impl<'b> Reader<'b> {
-    /// `hasher` is tagged with the method. Environments with any doubt, their own or a node's, are
-    /// not recognised by their bytes: their rows have to be written again.
-    pub(super) fn new(hasher: RawHasher, owner: Option<i64>, baseline: &'b Baseline) -> Self {
-        let doubtful = baseline
-            .nodes
-            .values()
-            .filter(|node| node.flags.any())
-            .filter_map(|node| node.parent.as_ref())
-            .collect::<HashSet<_>>();
-        let known = baseline
-            .environments
-            .iter()
-            .filter(|(id, row)| !row.flags.any() && !doubtful.contains(id))
-            .filter_map(|(id, row)| Some((row.raw_version?, id)))
-            .collect();
+impl<'r> Reader<'r> {
+    /// `hasher` is tagged with the method. What is in doubt in the baseline is not recognised by
+    /// its bytes: its rows have to be written again.
+    pub(super) fn new(
+        hasher: RawHasher,
+        owner: Option<i64>,
+        baseline: &Baseline,
+        rules: &'r Rules,
+    ) -> Self {
         let body = RawHasher(hasher.0.clone());
-        Self { owner, hasher, known, body }
+        Self { owner, hasher, known: baseline.shortcuts(), body, rules }
     }
 
     /// The hash of all elements read, in their order. Two bodies with the same elements have the
@@ -125,217 +118,205 @@ impl<'b> Reader<'b> {
         let raw = self.hasher.version(bytes);
         self.body.update(&raw);
         if let Some(id) = self.known.get(&raw) {
-            return Seen::fine(Element::Same((*id).clone()));
+            return Seen::fine(Element::Same(id.clone()));
         }
-        let Ok(tree) = Json::parse(bytes) else { return Seen::malformed(salvage(bytes)) };
-        match tree.get("result").map(Json::integer) {
-            None | Some(Some(0)) => {}
-            Some(code) => {
-                let error = code.map_or_else(
-                    || "result is not a number".to_owned(),
-                    |code| format!("the element's own result is {code}"),
-                );
-                return Seen {
-                    doubt: Some(PartialReason::ElementFailed),
-                    ..Seen::malformed(malformed(&tree, DataType::Environments, error))
-                };
-            }
-        }
-        match environment(tree, self.owner, raw) {
+        // What is not UTF-8 is replaced, as the canonical form does with all that Postgres cannot
+        // store.
+        let text = String::from_utf8_lossy(bytes);
+        match environment(&text, self.owner, raw, self.rules) {
             Ok(seen) => seen,
-            Err((tree, Wrong(error))) => {
-                Seen::malformed(malformed(&tree, DataType::Environments, error))
+            Err(Wrong(error)) => {
+                Seen::malformed(malformed(&text, DataType::Environments, error, self.rules))
             }
         }
     }
 }
 
-/// Reads one element of a lazy listing. `Ok(None)` is another owner's environment.
+/// Reads one element of a lazy listing. `Ok((None, _))` is another owner's environment.
 pub(super) fn outline(
     bytes: &[u8],
     owner: Option<i64>,
+    rules: &Rules,
 ) -> Result<(Option<Outline>, Option<PartialReason>), PartialReason> {
-    let tree = Json::parse(bytes).map_err(|_| PartialReason::UnidentifiedElement)?;
-    if !matches!(tree.get("result").map(Json::integer), None | Some(Some(0))) {
+    // An outline without name or status cannot be handed on, and left out it would look deleted.
+    let unusable = |_: Wrong| PartialReason::UnidentifiedElement;
+    let text = String::from_utf8_lossy(bytes);
+    let members = Members::of(&text).map_err(|_| PartialReason::UnidentifiedElement)?;
+    if own_result(&members).is_err() {
         return Err(PartialReason::ElementFailed);
     }
-    let (owned, doubt) = ownership(&tree, owner).map_err(|_| PartialReason::UnidentifiedElement)?;
+    let (owned, doubt) = ownership(&members, owner).map_err(unusable)?;
     if matches!(owned, Owner::Shared(_)) {
         return Ok((None, None));
     }
-    // An outline without name or status cannot be handed on, and left out it would look deleted.
-    let unusable = |_: Wrong| PartialReason::UnidentifiedElement;
-    let id = columns::appid(&tree).map_err(unusable)?;
-    let columns = columns::environment(&tree).map_err(unusable)?;
-    let tree = redact::environment(tree);
-    let mut text = String::with_capacity(1024);
-    let env = tree.get("env").map_or(Json::Null, Clone::clone);
-    env.write(&mut text);
-    let version = outline_version(&text, &tree);
-    let outline = Outline { id, env_name: columns.env_name, status: columns.status, version };
-    Ok((Some(outline), doubt))
+    let outer = Outer::read(&members, rules).map_err(unusable)?;
+    let EnvironmentColumns { env_name, status, .. } = outer.columns;
+    Ok((Some(Outline { id: outer.id, env_name, status, version: outer.outline }), doubt))
 }
 
-fn ownership(tree: &Json<'_>, owner: Option<i64>) -> Result<(Owner, Option<PartialReason>), Wrong> {
-    let uid = columns::owner_uid(tree)?;
+/// Refuses an element that failed on its own.
+fn own_result(members: &Members<'_>) -> Result<(), Wrong> {
+    match members.get("result") {
+        None | Some("0") => Ok(()),
+        Some(_) => Err(match members.read("result").and_then(|code| code.integer()) {
+            Some(code) => Wrong(format!("the element's own result is {code}")),
+            None => Wrong("result is not a number".to_owned()),
+        }),
+    }
+}
+
+fn ownership(
+    members: &Members<'_>,
+    owner: Option<i64>,
+) -> Result<(Owner, Option<PartialReason>), Wrong> {
+    let uid = members.get("env").and_then(|env| Members::of(env).ok()?.read("uid")?.integer());
+    let uid = uid.ok_or_else(|| Wrong("env.uid is not a number".to_owned()))?;
     match owner {
         Some(owner) if owner != uid => Ok((Owner::Shared(uid), None)),
         // Before the key's account is known, nothing can be said of anyone's absence.
         None => Ok((Owner::Own, Some(PartialReason::AccountMismatch))),
         Some(_) => {
-            let right = tree.get("right").is_none_or(|right| right.text() == Some("OWNER"));
+            let right = members.get("right").is_none_or(|right| right == "\"OWNER\"");
             Ok((Owner::Own, (!right).then_some(PartialReason::NotOwner)))
         }
     }
 }
 
-/// An environment with its nodes; gives the tree back when it fails its schema.
+/// An environment without its nodes.
+struct Outer {
+    id: ExternalId,
+    columns: EnvironmentColumns,
+    payload: Box<str>,
+    outline: SourceVersion,
+}
+
+impl Outer {
+    fn read(members: &Members<'_>, rules: &Rules) -> Result<Self, Wrong> {
+        let payload = rules.environment(&members.without(&rules::ENVELOPE_AND_NODES))?;
+        let tree = parsed(&payload)?;
+        let id = columns::appid(&tree)?;
+        let columns = columns::environment(&tree)?;
+        let outline = outline_version(&payload)?;
+        Ok(Self { id, columns, payload, outline })
+    }
+}
+
+/// An environment with its nodes.
 fn environment(
-    tree: Json<'_>,
+    text: &str,
     owner: Option<i64>,
     raw: RawVersion,
-) -> Result<Seen, (Json<'_>, Wrong)> {
-    let read = |tree: &Json<'_>| {
-        let (owned, doubt) = ownership(tree, owner)?;
-        let id = columns::appid(tree)?;
-        Ok((owned, doubt, id, columns::environment(tree)?))
-    };
-    let (owned, doubt, id, columns) = match read(&tree) {
-        Ok(read) => read,
-        Err(wrong) => return Err((tree, wrong)),
-    };
+    rules: &Rules,
+) -> Result<Seen, Wrong> {
+    let members =
+        Members::of(text).map_err(|_| Wrong("the element is not an object".to_owned()))?;
+    if let Err(Wrong(error)) = own_result(&members) {
+        let malformed = malformed(text, DataType::Environments, error, rules);
+        let doubt = Some(PartialReason::ElementFailed);
+        return Ok(Seen { element: Element::Malformed(malformed), doubt });
+    }
+    let (owned, doubt) = ownership(&members, owner)?;
     if let Owner::Shared(owner_uid) = owned {
         return Ok(Seen::fine(Element::Shared { owner_uid }));
     }
-    let mut tree = redact::environment(tree);
-    let nodes = take(&mut tree, "nodes");
-    let mut malformed_nodes = Vec::new();
-    let nodes = match nodes {
-        None | Some(Json::Null) => None,
-        Some(Json::List(nodes)) => {
-            let mut items = Vec::with_capacity(nodes.len());
-            for node in nodes {
-                match self::node(&node, &id, &columns.env_name) {
-                    Ok(item) => items.push(item),
-                    Err(Wrong(error)) => {
-                        malformed_nodes.push(malformed(&node, DataType::Nodes, error));
-                    }
-                }
-            }
-            Some(items)
-        }
-        Some(other) => {
-            let error = "nodes is not a list".to_owned();
-            malformed_nodes.push(malformed(&other, DataType::Nodes, error));
-            None
-        }
-    };
+    let Outer { id, columns, payload, outline } = Outer::read(&members, rules)?;
+    let (nodes, malformed_nodes) = nodes(&members, &id, &columns.env_name, rules);
     let unidentified = malformed_nodes.iter().any(|node| node.id.is_none());
     let doubt = doubt.or(unidentified.then_some(PartialReason::UnidentifiedElement));
-    let (payload, outline_version) = environment_payload(&tree);
+    // What is doubtful must be looked at each time.
+    let raw_version = (doubt.is_none() && malformed_nodes.is_empty()).then_some(raw);
     let environment = Item {
         id,
-        source_version: sha256(&payload),
-        payload: payload.into_boxed_str(),
-        // What is doubtful must be looked at each time.
-        raw_version: (doubt.is_none() && malformed_nodes.is_empty()).then_some(raw),
-        outline_version: Some(outline_version),
+        source_version: source_version(&payload),
+        payload,
+        raw_version,
+        outline_version: Some(outline),
         columns: Columns::Environment(Box::new(columns)),
     };
     let element = EnvironmentElement { environment, nodes, malformed_nodes };
     Ok(Seen { element: Element::Environment(Box::new(element)), doubt })
 }
 
-fn node(node: &Json<'_>, environment: &ExternalId, env_name: &str) -> Result<Item, Wrong> {
-    let id = columns::identifier(node, "id")?;
-    let columns = columns::node(node, environment, env_name)?;
-    let mut payload = String::with_capacity(2048);
-    node.write(&mut payload);
+/// The nodes of an element; `None` when it does not speak of them.
+fn nodes(
+    members: &Members<'_>,
+    environment: &ExternalId,
+    env_name: &str,
+    rules: &Rules,
+) -> (Option<Vec<Item>>, Vec<Malformed>) {
+    let Some(list) = members.get("nodes") else { return (None, Vec::new()) };
+    let Ok(list) = items(list) else {
+        let error = "nodes is not a list".to_owned();
+        return (None, vec![malformed(list, DataType::Nodes, error, rules)]);
+    };
+    let (mut good, mut bad) = (Vec::with_capacity(list.len()), Vec::new());
+    for text in list {
+        match node(&text, environment, env_name, rules) {
+            Ok(item) => good.push(item),
+            Err(Wrong(error)) => bad.push(malformed(&text, DataType::Nodes, error, rules)),
+        }
+    }
+    (Some(good), bad)
+}
+
+fn node(
+    text: &str,
+    environment: &ExternalId,
+    env_name: &str,
+    rules: &Rules,
+) -> Result<Item, Wrong> {
+    let payload = rules.node(text)?;
+    let tree = parsed(&payload)?;
+    let id = columns::identifier(&tree, "id")?;
+    let columns = columns::node(&tree, environment, env_name)?;
     Ok(Item {
         id,
-        source_version: sha256(&payload),
-        payload: payload.into_boxed_str(),
+        source_version: source_version(&payload),
+        payload,
         raw_version: None,
         outline_version: None,
         columns: Columns::Node(Box::new(columns)),
     })
 }
 
-/// The canonical text of an element whose nodes were taken out, and its outline's version.
-fn environment_payload(tree: &Json<'_>) -> (String, SourceVersion) {
-    let mut payload = String::with_capacity(2048);
-    tree.write(&mut payload);
-    let mut env = String::with_capacity(1024);
-    if let Some(value) = tree.get("env") {
-        value.write(&mut env);
-    }
-    let outline = outline_version(&env, tree);
-    (payload, outline)
+/// The tree of a canonical text, whose parts borrow from it.
+pub(super) fn parsed(canonical: &str) -> Result<Json<'_>, Wrong> {
+    Json::parse(canonical.as_bytes()).map_err(|_| Wrong("the element cannot be parsed".to_owned()))
 }
 
-/// `env` comes as its canonical text. No groups and an absent key are the same.
-fn outline_version(env: &str, tree: &Json<'_>) -> SourceVersion {
-    let mut groups = String::new();
-    match tree.get("envGroups") {
-        Some(value) => value.write(&mut groups),
-        None => groups.push_str("[]"),
-    }
+/// The version of `env` and `envGroups` in a canonical text. No groups and an absent key are the
+/// same.
+fn outline_version(canonical: &str) -> Result<SourceVersion, Wrong> {
+    let members = Members::of(canonical).map_err(|_| Wrong("env is not an object".to_owned()))?;
     let mut hash = Sha256::new();
-    for part in [r#"{"env":"#, env, r#","envGroups":"#, &groups, "}"] {
+    let env = members.get("env").unwrap_or("{}");
+    let groups = members.get("envGroups").unwrap_or("[]");
+    for part in [r#"{"env":"#, env, r#","envGroups":"#, groups, "}"] {
         hash.update(part);
     }
-    SourceVersion(hash.finalize().into())
+    Ok(SourceVersion(hash.finalize().into()))
 }
 
-/// sha256 of a canonical text.
-pub(super) fn sha256(text: &str) -> SourceVersion {
-    SourceVersion(Sha256::digest(text).into())
-}
-
-fn take<'a>(tree: &mut Json<'a>, key: &str) -> Option<Json<'a>> {
-    let Json::Object(members) = tree else { return None };
-    let place = members.iter().position(|(name, _)| name == key)?;
-    Some(members.remove(place).1)
-}
-
-/// What is kept of an element that fails its schema: its identifier where that can be read, and
-/// its redacted text.
-pub(super) fn malformed(tree: &Json<'_>, data_type: DataType, error: String) -> Malformed {
+/// What is kept of an element that fails its schema: its identifier where that can be read, even
+/// in a text that is otherwise unreadable, and its redacted text.
+pub(super) fn malformed(
+    text: &str,
+    data_type: DataType,
+    error: String,
+    rules: &Rules,
+) -> Malformed {
     let id = match data_type {
-        DataType::Environments => columns::appid(tree),
-        DataType::Nodes | DataType::ArchivedSites | DataType::JobLogs => {
-            columns::identifier(tree, "id")
+        DataType::Environments => {
+            Members::of(text).ok().and_then(|outer| identifier(outer.get("env")?, "appid"))
         }
+        DataType::Nodes | DataType::ArchivedSites | DataType::JobLogs => identifier(text, "id"),
     };
-    let mut raw = String::new();
-    match data_type {
-        DataType::Environments => redact::environment(tree.clone()),
-        DataType::Nodes | DataType::ArchivedSites | DataType::JobLogs => redact::node(tree.clone()),
-    }
-    .write(&mut raw);
-    raw.truncate(raw.floor_char_boundary(RAW_CAP));
-    Malformed { data_type, id: id.ok(), error, raw }
+    Malformed { data_type, id, error, raw: rules.quarantined(text, data_type, RAW_CAP) }
 }
 
-/// What can be saved of an element that cannot be parsed: too deep, or not UTF-8. Its text is not
-/// kept, since nothing can be removed from it.
-fn salvage(bytes: &[u8]) -> Malformed {
-    #[derive(Deserialize)]
-    struct Envelope {
-        env: Env,
-    }
-    #[derive(Deserialize)]
-    struct Env {
-        appid: String,
-    }
-    let text = String::from_utf8_lossy(bytes);
-    let id = serde_json::from_str::<Envelope>(&text).ok().map(|found| found.env.appid);
-    Malformed {
-        data_type: DataType::Environments,
-        id: id.filter(|id| columns::is_identifier(id)).map(ExternalId::from),
-        error: format!("an element of {} bytes cannot be parsed", bytes.len()),
-        raw: String::new(),
-    }
+fn identifier(text: &str, key: &str) -> Option<ExternalId> {
+    let value = Members::of(text).ok()?.get(key)?.to_owned();
+    columns::as_identifier(&Json::parse(value.as_bytes()).ok()?)
 }
 
 #[cfg(test)]

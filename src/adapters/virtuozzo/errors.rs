@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(wait(503, &[("retry-after", " 7 ")]), Some(Duration::from_secs(7)));
         assert_eq!(wait(503, &[("retry-after", "99999")]), Some(MAX_PATIENCE));
         let later = ("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT");
-        assert_eq!(wait(429, &[later, date]), Some(Duration::from_secs(60)));
+        assert_eq!(wait(429, &[later, date]), Some(Duration::from_mins(1)));
         assert_eq!(wait(429, &[later]), Some(Duration::from_secs(30)));
         let past = ("retry-after", "Sun, 06 Nov 1994 08:40:37 GMT");
         assert_eq!(wait(503, &[past, date]), Some(Duration::ZERO));

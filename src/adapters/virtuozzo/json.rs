@@ -1,11 +1,10 @@
-//! One element as a tree that borrows from its bytes.
+//! JSON as far as columns need it: a tree that borrows from its text, and the members of an
+//! object or the items of a list as texts, without reading what is in them.
 //!
-//! serde_json's `Value` costs an allocation per key and string; most of these strings are only
-//! looked at and written out again. The canonical text that this tree writes is byte for byte the
-//! one that the domain's canonical form gives (a test holds the two side by side).
+//! Deliberately absent: writing. What is stored is the domain's canonical form.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -53,69 +52,57 @@ impl<'a> Json<'a> {
             _ => None,
         }
     }
+}
 
-    /// Writes the canonical text: keys sorted, no blanks.
-    pub(super) fn write(&self, out: &mut String) {
-        match self {
-            Self::Null => out.push_str("null"),
-            Self::Bool(true) => out.push_str("true"),
-            Self::Bool(false) => out.push_str("false"),
-            Self::Int(value) => integer(value, out),
-            Self::Uint(value) => integer(value, out),
-            Self::Float(value) => as_serde_json(value, out),
-            Self::Text(text) => string(text, out),
-            Self::List(items) => {
-                out.push('[');
-                for (place, item) in items.iter().enumerate() {
-                    if place > 0 {
-                        out.push(',');
-                    }
-                    item.write(out);
-                }
-                out.push(']');
+/// The members of an object, each value as its text; the last of equal keys wins.
+pub(super) struct Members<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Members<'a> {
+    pub(super) fn of(text: &'a str) -> Result<Self, Unreadable> {
+        sonic_rs::to_object_iter(text)
+            .map(|member| member.map(|(key, value)| (key, value.as_raw_cow())))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Self)
+            .map_err(|_| Unreadable)
+    }
+
+    /// The text of a member; null counts as absent.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        let found = self.0.iter().rev().find(|(name, _)| name == key);
+        found.map(|(_, text)| text.as_ref()).filter(|text| *text != "null")
+    }
+
+    /// A member that is itself read.
+    pub(super) fn read(&self, key: &str) -> Option<Json<'_>> {
+        Json::parse(self.get(key)?.as_bytes()).ok()
+    }
+
+    /// The object without these members.
+    pub(super) fn without(&self, dropped: &[&str]) -> String {
+        let mut text = String::from("{");
+        for (key, value) in &self.0 {
+            if dropped.contains(&key.as_ref()) {
+                continue;
             }
-            Self::Object(members) => {
-                write_members(members.iter().map(|(key, value)| (key.as_ref(), value)), out);
+            if text.len() > 1 {
+                text.push(',');
             }
+            // Writing a string into memory does not fail.
+            text.push_str(&serde_json::to_string(key).unwrap_or_default());
+            text.push(':');
+            text.push_str(value);
         }
+        text.push('}');
+        text
     }
 }
 
-/// Writes an object of these members, which come sorted.
-pub(super) fn write_members<'m, 'a: 'm>(
-    members: impl Iterator<Item = (&'m str, &'m Json<'a>)>,
-    out: &mut String,
-) {
-    out.push('{');
-    for (place, (key, value)) in members.enumerate() {
-        if place > 0 {
-            out.push(',');
-        }
-        string(key, out);
-        out.push(':');
-        value.write(out);
-    }
-    out.push('}');
-}
-
-fn integer(value: &impl fmt::Display, out: &mut String) {
-    // Writing into a String does not fail.
-    let _ = write!(out, "{value}");
-}
-
-/// As serde_json's own values are written: the shortest float, the fewest escapes.
-fn as_serde_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut String) {
-    out.push_str(&serde_json::to_string(value).unwrap_or_default());
-}
-
-fn string(text: &str, out: &mut String) {
-    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        as_serde_json(text, out);
-    } else {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    }
+/// The items of a list, each as its text.
+pub(super) fn items(text: &str) -> Result<Vec<Cow<'_, str>>, Unreadable> {
+    sonic_rs::to_array_iter(text)
+        .map(|item| item.map(|item| item.as_raw_cow()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| Unreadable)
 }
 
 /// Deepest nesting that is read, so that no answer can exhaust a stack.
@@ -177,7 +164,7 @@ impl<'de: 'a, 'a> Visitor<'de> for Builder<'a> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Json<'a>, E> {
-        Ok(Json::Text(Cow::Owned(without_nul(text))))
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json<'a>, A::Error> {
@@ -233,12 +220,6 @@ impl<'de: 'a, 'a> Visitor<'de> for KeyBuilder<'a> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Key<'a>, E> {
-        Ok(Key(Cow::Owned(without_nul(text))))
+        Ok(Key(Cow::Owned(text.to_owned())))
     }
-}
-
-/// Postgres stores no NUL, neither in text nor in jsonb. It can only come escaped, and escaped
-/// strings are never borrowed.
-fn without_nul(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').collect()
 }

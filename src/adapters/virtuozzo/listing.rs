@@ -17,6 +17,7 @@ use super::client::{
 use super::element::{self, Reader};
 use super::errors::{self, Envelope};
 use super::json::Json;
+use super::rules::Rules;
 use super::stream::{Infos, Scanner, Step};
 use super::{VirtuozzoPlatform, actions};
 
@@ -49,7 +50,7 @@ impl Platform for VirtuozzoPlatform {
         let read = async {
             let answer = self.client.send(access, method, &self.owner_form(uid.as_deref())).await?;
             let hasher = self.hasher.tagged(method.name);
-            let reader = Reader::new(hasher, access.owner_uid, baseline);
+            let reader = Reader::new(hasher, access.owner_uid, baseline, &self.rules);
             let mut take = Elements { reader, counts: Counts::default(), batch: Vec::new(), sink };
             let sent_at = answer.sent_at;
             let completeness = self.stream(answer, method, &mut take).await?;
@@ -66,8 +67,12 @@ impl Platform for VirtuozzoPlatform {
         form.push(("lazy", "true"));
         let read = async {
             let answer = self.client.send(access, method, &form).await?;
-            let mut take =
-                LazyElements { owner: access.owner_uid, outlines: Vec::new(), shared: 0 };
+            let mut take = LazyElements {
+                owner: access.owner_uid,
+                rules: &self.rules,
+                outlines: Vec::new(),
+                shared: 0,
+            };
             let sent_at = answer.sent_at;
             let completeness = self.stream(answer, method, &mut take).await?;
             let LazyElements { outlines, shared, .. } = take;
@@ -90,7 +95,8 @@ impl Platform for VirtuozzoPlatform {
             envelope.verdict(method.name, &self.client.options.codes)?;
             let baseline = Baseline::default();
             let hasher = self.hasher.tagged(method.name);
-            let element = Reader::new(hasher, access.owner_uid, &baseline).read(&body).element;
+            let element =
+                Reader::new(hasher, access.owner_uid, &baseline, &self.rules).read(&body).element;
             if matches!(&element, Element::Malformed(malformed) if malformed.id.is_none()) {
                 let what = "answered without an environment that can be identified";
                 return Err(errors::invalid("env_missing", method.name, what));
@@ -101,7 +107,8 @@ impl Platform for VirtuozzoPlatform {
     }
 
     async fn actions(&self, access: &Access, query: &ActionQuery) -> PlatformResult<ActionPage> {
-        self.confirmed(access, actions::search(&self.client, access, query).await).await
+        self.confirmed(access, actions::search(&self.client, access, query, &self.rules).await)
+            .await
     }
 
     async fn current_actions(&self, access: &Access) -> PlatformResult<Vec<ActionTarget>> {
@@ -122,8 +129,8 @@ trait Take: Send {
     async fn flush(&mut self) -> PlatformResult<()>;
 }
 
-struct Elements<'b, 's> {
-    reader: Reader<'b>,
+struct Elements<'r, 's> {
+    reader: Reader<'r>,
     counts: Counts,
     batch: Vec<Element>,
     sink: &'s mut dyn ElementSink,
@@ -159,16 +166,17 @@ impl Take for Elements<'_, '_> {
     }
 }
 
-struct LazyElements {
+struct LazyElements<'r> {
     owner: Option<i64>,
+    rules: &'r Rules,
     outlines: Vec<vz_sync_actors::ports::platform::Outline>,
     shared: u64,
 }
 
 #[async_trait]
-impl Take for LazyElements {
+impl Take for LazyElements<'_> {
     fn element(&mut self, bytes: &[u8]) -> Option<PartialReason> {
-        match element::outline(bytes, self.owner) {
+        match element::outline(bytes, self.owner, self.rules) {
             Ok((Some(outline), doubt)) => {
                 self.outlines.push(outline);
                 doubt

@@ -4,7 +4,7 @@
 //! - `ssrf` says which addresses may be asked, `gates` whether a platform may be asked now
 //! - `errors` gives every failure its class and a fixed text
 //! - `stream` finds the elements of a listing as it arrives, `element` reads one of them with
-//!   `json`, `redact` and `columns`
+//!   `json`, `rules` and `columns`
 //! - `listing` is the port itself, `actions` its history part
 //!
 //! Deliberately absent: anything that writes to a platform, and any schedule. Wire types stay here.
@@ -19,7 +19,7 @@ mod gates;
 mod json;
 mod listing;
 mod options;
-mod redact;
+mod rules;
 mod ssrf;
 mod stream;
 
@@ -34,6 +34,7 @@ pub use ssrf::{AddressPolicy, RefusedUrl};
 
 use client::Client;
 use element::RawHasher;
+use rules::Rules;
 use secrecy::{ExposeSecret, SecretSlice};
 
 /// The client could not be built: TLS or the resolver did not start.
@@ -45,6 +46,7 @@ pub struct BuildError(#[from] reqwest::Error);
 pub struct VirtuozzoPlatform {
     client: Client,
     hasher: RawHasher,
+    rules: Rules,
 }
 
 impl VirtuozzoPlatform {
@@ -55,6 +57,6 @@ impl VirtuozzoPlatform {
         raw_key: &SecretSlice<u8>,
     ) -> Result<Self, BuildError> {
         let hasher = RawHasher::new(raw_key.expose_secret());
-        Ok(Self { client: Client::new(options, around)?, hasher })
+        Ok(Self { client: Client::new(options, around)?, hasher, rules: Rules::default() })
     }
 }

@@ -1,4 +1,3 @@
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use vz_sync_actors::domain::{RowFlags, StoredRow};
 
@@ -20,7 +19,8 @@ fn hasher() -> RawHasher {
 }
 
 fn seen_in(baseline: &Baseline, element: &Value) -> Seen {
-    Reader::new(hasher(), Some(OWNER), baseline).read(element.to_string().as_bytes())
+    Reader::new(hasher(), Some(OWNER), baseline, &Rules::default())
+        .read(element.to_string().as_bytes())
 }
 
 fn seen(element: &Value) -> Seen {
@@ -82,7 +82,8 @@ fn every_method_gives_one_item_one_version() {
         assert_eq!(other.environment.outline_version, basic.environment.outline_version);
         assert_eq!(other.nodes, basic.nodes);
     }
-    let lazy = outline(first(LAZY).to_string().as_bytes(), Some(OWNER)).expect("an outline");
+    let lazy = outline(first(LAZY).to_string().as_bytes(), Some(OWNER), &Rules::default())
+        .expect("an outline");
     let lazy = lazy.0.expect("our own");
     assert_eq!(Some(lazy.version), basic.environment.outline_version);
     assert_eq!((lazy.id, lazy.status), (basic.environment.id, 1));
@@ -92,7 +93,8 @@ fn every_method_gives_one_item_one_version() {
 fn the_order_of_keys_and_blanks_do_not_count() {
     let pretty = serde_json::to_string_pretty(&first(BASIC)).expect("JSON");
     let baseline = Baseline::default();
-    let seen = Reader::new(hasher(), Some(OWNER), &baseline).read(pretty.as_bytes());
+    let seen =
+        Reader::new(hasher(), Some(OWNER), &baseline, &Rules::default()).read(pretty.as_bytes());
     let Element::Environment(pretty) = seen.element else { panic!("an environment") };
     let plain = good(&first(BASIC));
     assert_eq!(pretty.environment.source_version, plain.environment.source_version);
@@ -104,6 +106,7 @@ fn row(item: &Item) -> StoredRow {
         source_version: item.source_version,
         raw_version: item.raw_version,
         outline_version: item.outline_version,
+        fence: vz_sync_actors::domain::Fence::default(),
         parent: item.parent().cloned(),
         env_name: None,
         status: None,
@@ -118,7 +121,9 @@ fn byte_equal_elements_are_recognised_unless_a_row_is_in_doubt() {
     let nodes = element.nodes.expect("nodes");
     let mut baseline = Baseline::default();
     baseline.environments.insert(id.clone(), row(&element.environment));
-    baseline.nodes.insert(nodes[0].id.clone(), row(&nodes[0]));
+    // The planner copies the environment's raw version to the nodes it writes.
+    let raw_version = element.environment.raw_version;
+    baseline.nodes.insert(nodes[0].id.clone(), StoredRow { raw_version, ..row(&nodes[0]) });
     let same = |baseline: &Baseline| matches!(seen_in(baseline, &first(BASIC)).element, Element::Same(found) if found == id);
     assert!(same(&baseline));
 
@@ -135,7 +140,8 @@ fn byte_equal_elements_are_recognised_unless_a_row_is_in_doubt() {
         RawHasher::new(b"another key").tagged("getbasicenvsinfo"),
         RawHasher::new(b"an installation's key").tagged("getenvinfo"),
     ] {
-        let seen = Reader::new(other, Some(OWNER), &baseline).read(bytes.as_bytes());
+        let seen =
+            Reader::new(other, Some(OWNER), &baseline, &Rules::default()).read(bytes.as_bytes());
         assert!(matches!(seen.element, Element::Environment(_)), "another tag is a miss");
     }
 }
@@ -209,7 +215,7 @@ fn an_element_without_a_name_casts_a_doubt_on_the_listing() {
 fn what_cannot_be_parsed_is_identified_all_the_same() {
     let baseline = Baseline::default();
     let read = |bytes: &[u8]| {
-        let seen = Reader::new(hasher(), Some(OWNER), &baseline).read(bytes);
+        let seen = Reader::new(hasher(), Some(OWNER), &baseline, &Rules::default()).read(bytes);
         let Element::Malformed(malformed) = seen.element else { panic!("malformed") };
         (malformed.id, seen.doubt)
     };
@@ -230,8 +236,8 @@ fn owners_are_told_apart() {
     let Element::Environment(element) = collaborator.element else { panic!("an environment") };
     assert_eq!(element.environment.raw_version, None);
     let baseline = Baseline::default();
-    let unchecked =
-        Reader::new(hasher(), None, &baseline).read(first(BASIC).to_string().as_bytes());
+    let unchecked = Reader::new(hasher(), None, &baseline, &Rules::default())
+        .read(first(BASIC).to_string().as_bytes());
     assert_eq!(unchecked.doubt, Some(PartialReason::AccountMismatch));
 }
 
@@ -259,46 +265,6 @@ fn absent_nodes_are_unknown_and_no_nodes_are_none() {
 fn nul_never_reaches_a_row() {
     let element = good(&with("/env/displayName", json!("a\0b")));
     let Columns::Environment(columns) = &element.environment.columns else { panic!("columns") };
-    assert_eq!(columns.display_name.as_deref(), Some("ab"));
+    assert_eq!(columns.display_name.as_deref(), Some("a\u{fffd}b"));
     assert!(!element.environment.payload.contains("\\u0000"));
-}
-
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        // Decimals as platforms write them; at the edges of the range (and for -0.0) the two
-        // parsers round differently.
-        any::<i32>().prop_map(|number| Value::from(f64::from(number) / 1000.0)),
-        "[ -~\u{1}-\u{1f}\u{e9}\u{1F600}]{0,12}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map("[ -~\u{e9}]{0,8}", inner, 0..6)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_canonical_text_is_what_serde_json_writes_of_the_same_value(value in any_json()) {
-        let pretty = serde_json::to_string_pretty(&value).expect("JSON");
-        let mut text = String::new();
-        Json::parse(pretty.as_bytes()).expect("it is JSON").write(&mut text);
-        let reread = serde_json::from_str::<Value>(&pretty).expect("it is JSON");
-        prop_assert_eq!(text, reread.to_string());
-    }
-}
-
-#[test]
-fn the_last_of_equal_keys_wins() {
-    let mut text = String::new();
-    Json::parse(br#"{"b":1,"a":2,"b":3,"a":4,"b":5}"#).expect("JSON").write(&mut text);
-    assert_eq!(text, r#"{"a":4,"b":5}"#);
 }

@@ -145,6 +145,7 @@ async fn the_second_identical_listing_is_recognised_element_by_element() {
             source_version: element.environment.source_version,
             raw_version: element.environment.raw_version,
             outline_version: element.environment.outline_version,
+            fence: vz_sync_actors::domain::Fence::default(),
             parent: None,
             env_name: None,
             status: None,
