@@ -62,7 +62,6 @@ pub(super) async fn search(
     client: &Client,
     access: &Access,
     query: &ActionQuery,
-    rules: &Rules,
 ) -> Result<ActionPage, Failure> {
     let search = serde_json::to_string(&Search::of(query)).unwrap_or_default();
     let answer = client.send(access, SEARCH_ACTIONS, &[("search", &search)]).await?;
@@ -85,11 +84,12 @@ pub(super) async fn search(
         sent_at,
         malformed: Vec::new(),
     };
+    let mut rules = Rules::default();
     for action in list {
-        match item(&action, rules) {
+        match item(&action, &mut rules) {
             Ok(item) => page.items.push(item),
             Err(Wrong(error)) => {
-                let malformed = element::malformed(&action, DataType::JobLogs, error, rules);
+                let malformed = element::malformed(&action, DataType::JobLogs, error);
                 if malformed.id.is_none() {
                     let doubt = Completeness::Partial(PartialReason::UnidentifiedElement);
                     page.completeness = page.completeness.and(doubt);
@@ -126,8 +126,8 @@ fn target(action: &Json<'_>) -> ActionTarget {
     }
 }
 
-fn item(text: &str, rules: &Rules) -> Result<Item, Wrong> {
-    let payload = rules.action(text)?;
+fn item(text: &str, rules: &mut Rules) -> Result<Item, Wrong> {
+    let payload = rules.plain(text)?;
     let tree = element::parsed(&payload)?;
     let id = columns::identifier(&tree, "id")?;
     let columns = columns::action(&tree)?;

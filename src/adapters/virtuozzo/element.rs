@@ -63,12 +63,12 @@ impl RawHasher {
 }
 
 /// Reads the elements of one answer.
-pub(super) struct Reader<'r> {
+pub(super) struct Reader {
     owner: Option<i64>,
     hasher: RawHasher,
     known: Shortcuts,
     body: RawHasher,
-    rules: &'r Rules,
+    rules: Rules,
 }
 
 /// An element, and the doubt it casts on its listing.
@@ -94,17 +94,12 @@ enum Owner {
     Shared(i64),
 }
 
-impl<'r> Reader<'r> {
+impl Reader {
     /// `hasher` is tagged with the method. What is in doubt in the baseline is not recognised by
     /// its bytes: its rows have to be written again.
-    pub(super) fn new(
-        hasher: RawHasher,
-        owner: Option<i64>,
-        baseline: &Baseline,
-        rules: &'r Rules,
-    ) -> Self {
+    pub(super) fn new(hasher: RawHasher, owner: Option<i64>, baseline: &Baseline) -> Self {
         let body = RawHasher(hasher.0.clone());
-        Self { owner, hasher, known: baseline.shortcuts(), body, rules }
+        Self { owner, hasher, known: baseline.shortcuts(), body, rules: Rules::default() }
     }
 
     /// The hash of all elements read, in their order. Two bodies with the same elements have the
@@ -123,11 +118,9 @@ impl<'r> Reader<'r> {
         // What is not UTF-8 is replaced, as the canonical form does with all that Postgres cannot
         // store.
         let text = String::from_utf8_lossy(bytes);
-        match environment(&text, self.owner, raw, self.rules) {
+        match environment(&text, self.owner, raw, &mut self.rules) {
             Ok(seen) => seen,
-            Err(Wrong(error)) => {
-                Seen::malformed(malformed(&text, DataType::Environments, error, self.rules))
-            }
+            Err(Wrong(error)) => Seen::malformed(malformed(&text, DataType::Environments, error)),
         }
     }
 }
@@ -136,7 +129,7 @@ impl<'r> Reader<'r> {
 pub(super) fn outline(
     bytes: &[u8],
     owner: Option<i64>,
-    rules: &Rules,
+    rules: &mut Rules,
 ) -> Result<(Option<Outline>, Option<PartialReason>), PartialReason> {
     // An outline without name or status cannot be handed on, and left out it would look deleted.
     let unusable = |_: Wrong| PartialReason::UnidentifiedElement;
@@ -191,8 +184,8 @@ struct Outer {
 }
 
 impl Outer {
-    fn read(members: &Members<'_>, rules: &Rules) -> Result<Self, Wrong> {
-        let payload = rules.environment(&members.without(&rules::ENVELOPE_AND_NODES))?;
+    fn read(members: &Members<'_>, rules: &mut Rules) -> Result<Self, Wrong> {
+        let payload = rules.plain(&members.without(&rules::ENVELOPE_AND_NODES))?;
         let tree = parsed(&payload)?;
         let id = columns::appid(&tree)?;
         let columns = columns::environment(&tree)?;
@@ -206,12 +199,12 @@ fn environment(
     text: &str,
     owner: Option<i64>,
     raw: RawVersion,
-    rules: &Rules,
+    rules: &mut Rules,
 ) -> Result<Seen, Wrong> {
     let members =
         Members::of(text).map_err(|_| Wrong("the element is not an object".to_owned()))?;
     if let Err(Wrong(error)) = own_result(&members) {
-        let malformed = malformed(text, DataType::Environments, error, rules);
+        let malformed = malformed(text, DataType::Environments, error);
         let doubt = Some(PartialReason::ElementFailed);
         return Ok(Seen { element: Element::Malformed(malformed), doubt });
     }
@@ -242,18 +235,18 @@ fn nodes(
     members: &Members<'_>,
     environment: &ExternalId,
     env_name: &str,
-    rules: &Rules,
+    rules: &mut Rules,
 ) -> (Option<Vec<Item>>, Vec<Malformed>) {
     let Some(list) = members.get("nodes") else { return (None, Vec::new()) };
     let Ok(list) = items(list) else {
         let error = "nodes is not a list".to_owned();
-        return (None, vec![malformed(list, DataType::Nodes, error, rules)]);
+        return (None, vec![malformed(list, DataType::Nodes, error)]);
     };
     let (mut good, mut bad) = (Vec::with_capacity(list.len()), Vec::new());
     for text in list {
         match node(&text, environment, env_name, rules) {
             Ok(item) => good.push(item),
-            Err(Wrong(error)) => bad.push(malformed(&text, DataType::Nodes, error, rules)),
+            Err(Wrong(error)) => bad.push(malformed(&text, DataType::Nodes, error)),
         }
     }
     (Some(good), bad)
@@ -263,7 +256,7 @@ fn node(
     text: &str,
     environment: &ExternalId,
     env_name: &str,
-    rules: &Rules,
+    rules: &mut Rules,
 ) -> Result<Item, Wrong> {
     let payload = rules.node(text)?;
     let tree = parsed(&payload)?;
@@ -299,19 +292,14 @@ fn outline_version(canonical: &str) -> Result<SourceVersion, Wrong> {
 
 /// What is kept of an element that fails its schema: its identifier where that can be read, even
 /// in a text that is otherwise unreadable, and its redacted text.
-pub(super) fn malformed(
-    text: &str,
-    data_type: DataType,
-    error: String,
-    rules: &Rules,
-) -> Malformed {
+pub(super) fn malformed(text: &str, data_type: DataType, error: String) -> Malformed {
     let id = match data_type {
         DataType::Environments => {
             Members::of(text).ok().and_then(|outer| identifier(outer.get("env")?, "appid"))
         }
         DataType::Nodes | DataType::ArchivedSites | DataType::JobLogs => identifier(text, "id"),
     };
-    Malformed { data_type, id, error, raw: rules.quarantined(text, data_type, RAW_CAP) }
+    Malformed { data_type, id, error, raw: rules::quarantined(text, data_type, RAW_CAP) }
 }
 
 fn identifier(text: &str, key: &str) -> Option<ExternalId> {

@@ -50,7 +50,7 @@ impl Platform for VirtuozzoPlatform {
         let read = async {
             let answer = self.client.send(access, method, &self.owner_form(uid.as_deref())).await?;
             let hasher = self.hasher.tagged(method.name);
-            let reader = Reader::new(hasher, access.owner_uid, baseline, &self.rules);
+            let reader = Reader::new(hasher, access.owner_uid, baseline);
             let mut take = Elements { reader, counts: Counts::default(), batch: Vec::new(), sink };
             let sent_at = answer.sent_at;
             let completeness = self.stream(answer, method, &mut take).await?;
@@ -69,7 +69,7 @@ impl Platform for VirtuozzoPlatform {
             let answer = self.client.send(access, method, &form).await?;
             let mut take = LazyElements {
                 owner: access.owner_uid,
-                rules: &self.rules,
+                rules: Rules::default(),
                 outlines: Vec::new(),
                 shared: 0,
             };
@@ -95,8 +95,7 @@ impl Platform for VirtuozzoPlatform {
             envelope.verdict(method.name, &self.client.options.codes)?;
             let baseline = Baseline::default();
             let hasher = self.hasher.tagged(method.name);
-            let element =
-                Reader::new(hasher, access.owner_uid, &baseline, &self.rules).read(&body).element;
+            let element = Reader::new(hasher, access.owner_uid, &baseline).read(&body).element;
             if matches!(&element, Element::Malformed(malformed) if malformed.id.is_none()) {
                 let what = "answered without an environment that can be identified";
                 return Err(errors::invalid("env_missing", method.name, what));
@@ -107,8 +106,7 @@ impl Platform for VirtuozzoPlatform {
     }
 
     async fn actions(&self, access: &Access, query: &ActionQuery) -> PlatformResult<ActionPage> {
-        self.confirmed(access, actions::search(&self.client, access, query, &self.rules).await)
-            .await
+        self.confirmed(access, actions::search(&self.client, access, query).await).await
     }
 
     async fn current_actions(&self, access: &Access) -> PlatformResult<Vec<ActionTarget>> {
@@ -129,15 +127,15 @@ trait Take: Send {
     async fn flush(&mut self) -> PlatformResult<()>;
 }
 
-struct Elements<'r, 's> {
-    reader: Reader<'r>,
+struct Elements<'s> {
+    reader: Reader,
     counts: Counts,
     batch: Vec<Element>,
     sink: &'s mut dyn ElementSink,
 }
 
 #[async_trait]
-impl Take for Elements<'_, '_> {
+impl Take for Elements<'_> {
     fn element(&mut self, bytes: &[u8]) -> Option<PartialReason> {
         let seen = self.reader.read(bytes);
         self.counts.listed += 1;
@@ -166,17 +164,17 @@ impl Take for Elements<'_, '_> {
     }
 }
 
-struct LazyElements<'r> {
+struct LazyElements {
     owner: Option<i64>,
-    rules: &'r Rules,
+    rules: Rules,
     outlines: Vec<vz_sync_actors::ports::platform::Outline>,
     shared: u64,
 }
 
 #[async_trait]
-impl Take for LazyElements<'_> {
+impl Take for LazyElements {
     fn element(&mut self, bytes: &[u8]) -> Option<PartialReason> {
-        match element::outline(bytes, self.owner, self.rules) {
+        match element::outline(bytes, self.owner, &mut self.rules) {
             Ok((Some(outline), doubt)) => {
                 self.outlines.push(outline);
                 doubt

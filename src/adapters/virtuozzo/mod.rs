@@ -34,7 +34,6 @@ pub use ssrf::{AddressPolicy, RefusedUrl};
 
 use client::Client;
 use element::RawHasher;
-use rules::Rules;
 use secrecy::{ExposeSecret, SecretSlice};
 
 /// The client could not be built: TLS or the resolver did not start.
@@ -46,7 +45,6 @@ pub struct BuildError(#[from] reqwest::Error);
 pub struct VirtuozzoPlatform {
     client: Client,
     hasher: RawHasher,
-    rules: Rules,
 }
 
 impl VirtuozzoPlatform {
@@ -57,6 +55,6 @@ impl VirtuozzoPlatform {
         raw_key: &SecretSlice<u8>,
     ) -> Result<Self, BuildError> {
         let hasher = RawHasher::new(raw_key.expose_secret());
-        Ok(Self { client: Client::new(options, around)?, hasher, rules: Rules::default() })
+        Ok(Self { client: Client::new(options, around)?, hasher })
     }
 }

@@ -2,7 +2,7 @@
 //! are the domain's; here stand only the names that depend on where they stand.
 
 use vz_sync_actors::domain::DataType;
-use vz_sync_actors::domain::canonical::{RedactionRules, canonical, redacted};
+use vz_sync_actors::domain::canonical::{Canonicaliser, RedactionRules, redacted};
 
 use super::columns::Wrong;
 
@@ -10,43 +10,46 @@ use super::columns::Wrong;
 pub(super) const ENVELOPE_AND_NODES: [&str; 9] =
     ["debug", "error", "errOut", "nodes", "out", "reason", "response", "result", "source"];
 
-/// The redaction rules of each kind of element.
+/// Writes canonical forms by the rules of each kind of element. One per answer: it remembers the
+/// names it met.
 pub(super) struct Rules {
-    plain: RedactionRules,
-    node: RedactionRules,
+    plain: Canonicaliser,
+    node: Canonicaliser,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        let plain = RedactionRules::default();
-        // In a node `env` is a container's variables; in an element it is the environment.
-        Self { node: plain.clone().and_name("env"), plain }
+        Self { plain: Canonicaliser::new(plain()), node: Canonicaliser::new(node()) }
     }
 }
 
+fn plain() -> RedactionRules {
+    RedactionRules::default()
+}
+
+/// In a node `env` is a container's variables; in an element it is the environment.
+fn node() -> RedactionRules {
+    RedactionRules::default().and_name("env")
+}
+
 impl Rules {
-    /// The canonical form of an environment.
-    pub(super) fn environment(&self, text: &str) -> Result<Box<str>, Wrong> {
-        wrong(canonical(text, &self.plain))
+    /// The canonical form of an environment or an action.
+    pub(super) fn plain(&mut self, text: &str) -> Result<Box<str>, Wrong> {
+        wrong(self.plain.write(text))
     }
 
     /// The canonical form of a node.
-    pub(super) fn node(&self, text: &str) -> Result<Box<str>, Wrong> {
-        wrong(canonical(text, &self.node))
+    pub(super) fn node(&mut self, text: &str) -> Result<Box<str>, Wrong> {
+        wrong(self.node.write(text))
     }
+}
 
-    /// The canonical form of an action.
-    pub(super) fn action(&self, text: &str) -> Result<Box<str>, Wrong> {
-        wrong(canonical(text, &self.plain))
-    }
-
-    /// What may be kept of an element that failed its schema.
-    pub(super) fn quarantined(&self, text: &str, data_type: DataType, cap: usize) -> String {
-        match data_type {
-            DataType::Nodes => redacted(text, &self.node, cap),
-            DataType::Environments | DataType::ArchivedSites | DataType::JobLogs => {
-                redacted(text, &self.plain, cap)
-            }
+/// What may be kept of an element that failed its schema.
+pub(super) fn quarantined(text: &str, data_type: DataType, cap: usize) -> String {
+    match data_type {
+        DataType::Nodes => redacted(text, &node(), cap),
+        DataType::Environments | DataType::ArchivedSites | DataType::JobLogs => {
+            redacted(text, &plain(), cap)
         }
     }
 }

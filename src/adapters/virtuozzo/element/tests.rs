@@ -19,8 +19,7 @@ fn hasher() -> RawHasher {
 }
 
 fn seen_in(baseline: &Baseline, element: &Value) -> Seen {
-    Reader::new(hasher(), Some(OWNER), baseline, &Rules::default())
-        .read(element.to_string().as_bytes())
+    Reader::new(hasher(), Some(OWNER), baseline).read(element.to_string().as_bytes())
 }
 
 fn seen(element: &Value) -> Seen {
@@ -82,7 +81,7 @@ fn every_method_gives_one_item_one_version() {
         assert_eq!(other.environment.outline_version, basic.environment.outline_version);
         assert_eq!(other.nodes, basic.nodes);
     }
-    let lazy = outline(first(LAZY).to_string().as_bytes(), Some(OWNER), &Rules::default())
+    let lazy = outline(first(LAZY).to_string().as_bytes(), Some(OWNER), &mut Rules::default())
         .expect("an outline");
     let lazy = lazy.0.expect("our own");
     assert_eq!(Some(lazy.version), basic.environment.outline_version);
@@ -93,8 +92,7 @@ fn every_method_gives_one_item_one_version() {
 fn the_order_of_keys_and_blanks_do_not_count() {
     let pretty = serde_json::to_string_pretty(&first(BASIC)).expect("JSON");
     let baseline = Baseline::default();
-    let seen =
-        Reader::new(hasher(), Some(OWNER), &baseline, &Rules::default()).read(pretty.as_bytes());
+    let seen = Reader::new(hasher(), Some(OWNER), &baseline).read(pretty.as_bytes());
     let Element::Environment(pretty) = seen.element else { panic!("an environment") };
     let plain = good(&first(BASIC));
     assert_eq!(pretty.environment.source_version, plain.environment.source_version);
@@ -140,8 +138,7 @@ fn byte_equal_elements_are_recognised_unless_a_row_is_in_doubt() {
         RawHasher::new(b"another key").tagged("getbasicenvsinfo"),
         RawHasher::new(b"an installation's key").tagged("getenvinfo"),
     ] {
-        let seen =
-            Reader::new(other, Some(OWNER), &baseline, &Rules::default()).read(bytes.as_bytes());
+        let seen = Reader::new(other, Some(OWNER), &baseline).read(bytes.as_bytes());
         assert!(matches!(seen.element, Element::Environment(_)), "another tag is a miss");
     }
 }
@@ -215,7 +212,7 @@ fn an_element_without_a_name_casts_a_doubt_on_the_listing() {
 fn what_cannot_be_parsed_is_identified_all_the_same() {
     let baseline = Baseline::default();
     let read = |bytes: &[u8]| {
-        let seen = Reader::new(hasher(), Some(OWNER), &baseline, &Rules::default()).read(bytes);
+        let seen = Reader::new(hasher(), Some(OWNER), &baseline).read(bytes);
         let Element::Malformed(malformed) = seen.element else { panic!("malformed") };
         (malformed.id, seen.doubt)
     };
@@ -236,8 +233,8 @@ fn owners_are_told_apart() {
     let Element::Environment(element) = collaborator.element else { panic!("an environment") };
     assert_eq!(element.environment.raw_version, None);
     let baseline = Baseline::default();
-    let unchecked = Reader::new(hasher(), None, &baseline, &Rules::default())
-        .read(first(BASIC).to_string().as_bytes());
+    let unchecked =
+        Reader::new(hasher(), None, &baseline).read(first(BASIC).to_string().as_bytes());
     assert_eq!(unchecked.doubt, Some(PartialReason::AccountMismatch));
 }
 
