@@ -7,6 +7,8 @@
 //! Deliberately absent: any decision about rows. A wrong element becomes a [`Malformed`], and a
 //! doubt about the listing is handed up beside it.
 
+use std::borrow::Cow;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use vz_sync_actors::domain::baseline::Shortcuts;
@@ -115,9 +117,7 @@ impl Reader {
         if let Some(id) = self.known.get(&raw) {
             return Seen::fine(Element::Same(id.clone()));
         }
-        // What is not UTF-8 is replaced, as the canonical form does with all that Postgres cannot
-        // store.
-        let text = String::from_utf8_lossy(bytes);
+        let text = text(bytes);
         match environment(&text, self.owner, raw, &mut self.rules) {
             Ok(seen) => seen,
             Err(Wrong(error)) => Seen::malformed(malformed(&text, DataType::Environments, error)),
@@ -133,7 +133,7 @@ pub(super) fn outline(
 ) -> Result<(Option<Outline>, Option<PartialReason>), PartialReason> {
     // An outline without name or status cannot be handed on, and left out it would look deleted.
     let unusable = |_: Wrong| PartialReason::UnidentifiedElement;
-    let text = String::from_utf8_lossy(bytes);
+    let text = text(bytes);
     let members = Members::of(&text).map_err(|_| PartialReason::UnidentifiedElement)?;
     if own_result(&members).is_err() {
         return Err(PartialReason::ElementFailed);
@@ -147,10 +147,16 @@ pub(super) fn outline(
     Ok((Some(Outline { id: outer.id, env_name, status, version: outer.outline }), doubt))
 }
 
+/// What is not UTF-8 is replaced, as the canonical form does with all that Postgres cannot store.
+/// The lossy reading is several times slower, so it is kept for those who need it.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// Refuses an element that failed on its own.
 fn own_result(members: &Members<'_>) -> Result<(), Wrong> {
     match members.get("result") {
-        None | Some("0") => Ok(()),
+        None | Some("0" | "\"0\"") => Ok(()),
         Some(_) => Err(match members.read("result").and_then(|code| code.integer()) {
             Some(code) => Wrong(format!("the element's own result is {code}")),
             None => Wrong("result is not a number".to_owned()),
