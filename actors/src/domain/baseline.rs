@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::ids::{ExternalId, HoldId};
+use super::ids::{ExternalId, Fence, HoldId};
 use super::item::{RawVersion, SourceVersion};
 use super::scope::DataType;
 
@@ -44,8 +44,12 @@ impl Baseline {
 pub struct StoredRow {
     /// Version of the stored payload.
     pub source_version: SourceVersion,
-    /// Shortcut version of the element as last received and written.
+    /// Shortcut version of the whole environment element that the row was
+    /// last written from; nodes carry their environment's.
     pub raw_version: Option<RawVersion>,
+    /// Fence of the run that wrote the row last. Marks (missing, stale,
+    /// quarantined) are writes: they raise it too.
+    pub fence: Fence,
     /// Version of the environment without its nodes and layers, which is what
     /// a lazy listing shows; environments only.
     pub outline_version: Option<SourceVersion>,

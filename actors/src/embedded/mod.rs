@@ -15,6 +15,7 @@ pub mod job_bus;
 pub mod limiter;
 pub mod lock;
 pub mod signals;
+pub mod store;
 
 pub use clock::EmbeddedClock;
 pub use due_queue::EmbeddedDueQueue;
@@ -24,6 +25,7 @@ pub use job_bus::EmbeddedJobBus;
 pub use limiter::EmbeddedLimiter;
 pub use lock::EmbeddedLock;
 pub use signals::EmbeddedSignals;
+pub use store::{MemoryStore, StoreDefaults};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
