@@ -2,6 +2,7 @@
 
 mod listings;
 mod server;
+mod simulated;
 mod wire;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
