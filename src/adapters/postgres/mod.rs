@@ -1,3 +1,4 @@
 //! The Postgres adapters.
 
+pub mod cluster;
 pub mod migrate;
