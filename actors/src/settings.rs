@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::ReplicaId;
 use crate::domain::removal::RemovalRules;
+use crate::domain::retry::RetryRules;
 use crate::kit::RestartPolicy;
 use crate::ports::upkeep::Retention;
 
@@ -44,8 +45,8 @@ pub struct Settings {
     pub run_timeout: Duration,
     /// How long a state waits that met a live lease.
     pub collision_delay: Duration,
-    /// Attempts at one job.
-    pub max_attempts: u32,
+    /// Backoff, attempts and the limits of patience.
+    pub retry: RetryRules,
     /// Heartbeat of this replica.
     pub heartbeat: Duration,
     /// A heartbeat older than this marks its replica dead.
@@ -120,7 +121,7 @@ impl Settings {
             lease_margin: secs(15),
             run_timeout: secs(150),
             collision_delay: secs(30),
-            max_attempts: 5,
+            retry: RetryRules::default(),
             heartbeat: secs(5),
             dead_after: secs(15),
             heartbeat_late: secs(10),

@@ -94,7 +94,7 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
         holds: Vec::new(),
         annotations,
         body: None,
-        due: schedule::next_due(run),
+        due: schedule::next_due(run, lease.mode),
         cursor: Some(cursor),
         changed,
         truncated: false,

@@ -23,6 +23,7 @@ mod order;
 mod progress;
 mod removals;
 mod run;
+mod schedule;
 mod stop;
 
 use std::collections::VecDeque;
