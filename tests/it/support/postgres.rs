@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime, sync::OnceCell};
 use tokio_postgres::{Client, Config, NoTls};
 use vz_sync::adapters::postgres::cluster::{Cluster, ClusterOptions, Durability};
+use vz_sync::adapters::postgres::migrate;
 
 /// Names the socket folder of the server that all test processes share.
 pub const SERVER: &str = "VZ_SYNC_TEST_PG";
@@ -38,9 +39,18 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A copy of the migrated template. The first caller of a run builds the
     /// template with `migrate`; everyone must pass the same one.
-    #[allow(dead_code, reason = "for the tests of adapters that need the migrated schema")]
     pub async fn fresh(migrate: impl AsyncFnOnce(Config) -> Result<()>) -> Self {
         Self::from_template(TEMPLATE, migrate).await
+    }
+
+    /// A database with the whole schema and no team.
+    pub async fn migrated() -> Self {
+        Self::fresh(async |config| {
+            let mut client = connect(&config).await?;
+            migrate::up(&mut client).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// A copy of the template `template`, built by `migrate` once per server.
