@@ -18,6 +18,15 @@ pub enum BootError {
     /// The database cannot be reached.
     #[error("the database cannot be reached: {0}")]
     Database(String),
+    /// There is nothing to open session keys with.
+    #[error("VZ_SYNC_MASTER_KEYS is unset: session keys cannot be opened (vz-sync keys generate --env makes one)")]
+    NoMasterKeys,
+    /// The key ring cannot be read.
+    #[error("VZ_SYNC_MASTER_KEYS: {0}")]
+    Keys(String),
+    /// The platform client could not be built.
+    #[error("the platform client cannot be built: {0}")]
+    Platform(String),
     /// The schema could not be brought up to date.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
