@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::ReplicaId;
+use crate::domain::fairness::Permits;
 use crate::domain::removal::RemovalRules;
 use crate::domain::retry::RetryRules;
 use crate::kit::RestartPolicy;
@@ -33,10 +34,8 @@ pub struct Settings {
     pub publish_timeout: Duration,
     /// Publishes under way at once, each on a channel of its own.
     pub publishers: usize,
-    /// Runs at once on this replica.
-    pub max_parallel_jobs: usize,
-    /// Runs at once of one team, unless nobody else waits.
-    pub max_parallel_per_team: usize,
+    /// Runs at once on this replica and of one team.
+    pub permits: Permits,
     /// How long a lease and its lock last unless renewed (every third of it).
     pub lease_ttl: Duration,
     /// Trust in a lease ends this long before the lease does.
@@ -115,8 +114,7 @@ impl Settings {
             in_flight: secs(15),
             publish_timeout: secs(5),
             publishers: 4,
-            max_parallel_jobs: 5,
-            max_parallel_per_team: 2,
+            permits: Permits::default(),
             lease_ttl: secs(180),
             lease_margin: secs(15),
             run_timeout: secs(150),

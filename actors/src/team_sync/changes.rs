@@ -93,8 +93,7 @@ impl Writer {
             while self.tasks.len() >= room || (repeated && !self.tasks.is_empty()) {
                 self.join_one().await?;
             }
-            self.staged
-                .extend(rows.iter().map(|row| (row.item.data_type(), row.item.id.clone())));
+            self.staged.extend(rows.iter().map(|row| (row.item.data_type(), row.item.id.clone())));
             let (parts, lease, changes) = (self.parts.clone(), self.lease, self.changes);
             self.tasks.spawn(async move {
                 let upserts = with_changes(&parts, lease.key.team, rows, changes).await?;
@@ -141,12 +140,12 @@ fn last_wins(rows: Vec<Planned>) -> Vec<Planned> {
     let mut place: HashMap<(DataType, ExternalId), usize> = HashMap::with_capacity(rows.len());
     let mut kept: Vec<Planned> = Vec::with_capacity(rows.len());
     for row in rows {
-        match place.get(&(row.item.data_type(), row.item.id.clone())) {
-            Some(index) => kept[*index] = row,
-            None => {
-                place.insert((row.item.data_type(), row.item.id.clone()), kept.len());
-                kept.push(row);
-            }
+        let key = (row.item.data_type(), row.item.id.clone());
+        if let Some(index) = place.get(&key) {
+            kept[*index] = row;
+        } else {
+            place.insert(key, kept.len());
+            kept.push(row);
         }
     }
     kept

@@ -67,7 +67,8 @@ impl Planning<'_> {
         let Self { baseline, mut absence, mut writer, .. } = self;
         let Judged { environments, nodes, completeness } =
             removals::judge(run, baseline, &mut absence).await?;
-        let gone = |missing: &[(ExternalId, MissingReason)], stale: &[(ExternalId, StaleReason)]| {
+        let gone = |missing: &[(ExternalId, MissingReason)],
+                    stale: &[(ExternalId, StaleReason)]| {
             let ids = missing.iter().map(|(id, _)| id).chain(stale.iter().map(|(id, _)| id));
             ids.cloned().collect::<Vec<_>>()
         };
@@ -159,4 +160,3 @@ impl ElementSink for Sink<'_, '_> {
         Ok(())
     }
 }
-

@@ -16,9 +16,7 @@ use super::progress::{Show, Teller};
 use super::stop::{StopWhy, Stopper};
 use super::{archived_sites, delta, environments, job_logs};
 use crate::domain::retry::{self, Action, Standing, Sustained};
-use crate::domain::{
-    Counts, Failure, FailureClass, Mode, PartialReason, RunId, Scope, ScopeKey,
-};
+use crate::domain::{Counts, Failure, FailureClass, Mode, PartialReason, RunId, Scope, ScopeKey};
 use crate::parts::Parts;
 use crate::ports::PortError;
 use crate::ports::credentials::{Access, Resolved};
@@ -145,7 +143,13 @@ impl Attempt {
         let end = match answer {
             LeaseAnswer::Granted(lease) => self.run(*lease).await,
             LeaseAnswer::Busy { .. } => {
-                info!(event = "vz_sync_skip_locked", team_id = message.key.team.0, scope = message.key.scope.as_str(), job_id = message.job.0, "another run has the lease");
+                info!(
+                    event = "vz_sync_skip_locked",
+                    team_id = message.key.team.0,
+                    scope = message.key.scope.as_str(),
+                    job_id = message.job.0,
+                    "another run has the lease"
+                );
                 RunEnd::NotLeased("busy")
             }
             LeaseAnswer::NotQueued => RunEnd::NotLeased("not_queued"),
@@ -153,7 +157,15 @@ impl Attempt {
             LeaseAnswer::Later { .. } => RunEnd::NotLeased("later"),
             LeaseAnswer::Resting(_) => RunEnd::NotLeased("resting"),
             LeaseAnswer::Exhausted { attempts } => {
-                error!(event = "vz_sync_job_failed", team_id = message.key.team.0, scope = message.key.scope.as_str(), job_id = message.job.0, attempt = attempts, reason = "attempts_exhausted", "job is dead");
+                error!(
+                    event = "vz_sync_job_failed",
+                    team_id = message.key.team.0,
+                    scope = message.key.scope.as_str(),
+                    job_id = message.job.0,
+                    attempt = attempts,
+                    reason = "attempts_exhausted",
+                    "job is dead"
+                );
                 RunEnd::GaveUp("attempts_exhausted".into())
             }
         };
@@ -206,13 +218,19 @@ impl Attempt {
             armed: true,
         };
         if let Some(at) = lease.dispatched_at {
-            measured.note_queue_wait(Duration::try_from(lease.database_now - at).unwrap_or_default());
+            measured
+                .note_queue_wait(Duration::try_from(lease.database_now - at).unwrap_or_default());
         }
         self.take_lock(&lease).await;
         info!(
-            event = "vz_sync_job_started", team_id = self.key.team.0,
-            scope = self.key.scope.as_str(), job_id = lease.name.job.0, fence = lease.name.fence.0,
-            mode = lease.mode.as_str(), class = lease.class.as_str(), attempt = lease.attempt,
+            event = "vz_sync_job_started",
+            team_id = self.key.team.0,
+            scope = self.key.scope.as_str(),
+            job_id = lease.name.job.0,
+            fence = lease.name.fence.0,
+            mode = lease.mode.as_str(),
+            class = lease.class.as_str(),
+            attempt = lease.attempt,
             "run began"
         );
         let teller = Teller::begin(&self.parts, &lease, self.show).await;
@@ -240,7 +258,12 @@ impl Attempt {
             }
         };
         if tokio::time::timeout(LOCK_TIMEOUT, take).await.is_err() {
-            warn!(event = "vz_sync_lock_unavailable", team_id = self.key.team.0, scope = self.key.scope.as_str(), "going on without the hint lock");
+            warn!(
+                event = "vz_sync_lock_unavailable",
+                team_id = self.key.team.0,
+                scope = self.key.scope.as_str(),
+                "going on without the hint lock"
+            );
         }
     }
 }
@@ -255,7 +278,12 @@ enum Stop {
 
 /// Works until done, stopped, out of time or out of trust.
 async fn supervise(parts: &Parts, lease: &Lease, teller: Teller, stopper: &Stopper) -> Stop {
-    let span = info_span!("vz.sync.run", team_id = lease.name.key.team.0, scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0);
+    let span = info_span!(
+        "vz.sync.run",
+        team_id = lease.name.key.team.0,
+        scope = lease.name.key.scope.as_str(),
+        job_id = lease.name.job.0
+    );
     let work = work(parts, lease, teller).instrument(span);
     tokio::select! {
         biased;
@@ -299,9 +327,7 @@ async fn work(parts: &Parts, lease: &Lease, teller: Teller) -> Result<RunEnd, Wo
             return Err(Failure::new(FailureClass::Auth, "no_credentials", message).into());
         }
         Resolved::Unreadable(message) => {
-            return Err(
-                Failure::new(FailureClass::Auth, "credential_unreadable", message).into()
-            );
+            return Err(Failure::new(FailureClass::Auth, "credential_unreadable", message).into());
         }
     };
     let run = Run { parts: parts.clone(), lease: lease.clone(), access, teller };
@@ -321,7 +347,9 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
     loop {
         tries += 1;
         match store.apply(&apply).await {
-            Ok(Applied::Committed { event, .. }) => return Ok(committed(run, &apply, Some(event.0))),
+            Ok(Applied::Committed { event, .. }) => {
+                return Ok(committed(run, &apply, Some(event.0)));
+            }
             Ok(Applied::Overtaken) => return Ok(RunEnd::Overtaken),
             Err(PortError::OutcomeUnknown { .. }) if tries <= STORE_TRIES => {
                 tokio::time::sleep(STORE_PAUSE).await;
@@ -337,13 +365,23 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
 fn committed(run: &Run, apply: &Apply, event: Option<i64>) -> RunEnd {
     let (lease, counts) = (&run.lease, apply.counts);
     info!(
-        event = "vz_sync_job_completed", team_id = lease.name.key.team.0,
-        scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0,
-        fence = lease.name.fence.0, mode = apply.mode.as_str(), event_no = event,
-        listed = counts.listed, inserted = counts.inserted, updated = counts.updated,
-        unchanged = counts.unchanged, missing = counts.missing, stale = counts.stale,
-        held = counts.held, quarantined = counts.quarantined,
-        elapsed_ms = lease.asked_at.elapsed().as_millis() as u64, "run committed"
+        event = "vz_sync_job_completed",
+        team_id = lease.name.key.team.0,
+        scope = lease.name.key.scope.as_str(),
+        job_id = lease.name.job.0,
+        fence = lease.name.fence.0,
+        mode = apply.mode.as_str(),
+        event_no = event,
+        listed = counts.listed,
+        inserted = counts.inserted,
+        updated = counts.updated,
+        unchanged = counts.unchanged,
+        missing = counts.missing,
+        stale = counts.stale,
+        held = counts.held,
+        quarantined = counts.quarantined,
+        elapsed_ms = lease.asked_at.elapsed().as_millis() as u64,
+        "run committed"
     );
     match &apply.completeness {
         crate::domain::Completeness::Complete => RunEnd::Committed(counts),
