@@ -1,2 +1,28 @@
-//! The vz-sync binary.
-fn main() {}
+//! The vz-sync binary: arguments, environment, runtime, exit code.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use vz_sync::cli::{self, Exit};
+
+/// Long-lived processes with many small, short allocations: glibc's arenas would
+/// hold on to several times the live memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
+        .collect();
+    // The command runs on this very thread: the embedded database is told to die with
+    // the thread that started it, and this one lives as long as the process.
+    let exit = cli::run(std::env::args_os(), environment, |command| {
+        match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(command),
+            Err(_) => Exit::Failure,
+        }
+    });
+    exit.into()
+}

@@ -1,1 +1,3 @@
 //! The public API and the admin listener.
+
+pub mod auth;

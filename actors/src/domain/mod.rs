@@ -2,17 +2,26 @@
 //! actor in sight. Every decision that can be written as a function of its
 //! inputs lives here, so that it can be property-tested alone.
 
+pub mod backoff;
 pub mod baseline;
+pub mod cadence;
+pub mod canonical;
+pub mod diff;
 pub mod event;
 pub mod failure;
+pub mod fairness;
+pub mod freshness;
 pub mod ids;
 pub mod item;
 pub mod job;
+pub mod plan;
 pub mod removal;
+pub mod retry;
 pub mod scope;
 pub mod snapshot;
+pub mod status;
 
-pub use baseline::{Baseline, RowFlags, StoredRow};
+pub use baseline::{Baseline, RowFlags, Shortcuts, StoredRow};
 pub use event::{Event, EventBody};
 pub use failure::{Failure, FailureClass};
 pub use ids::{
@@ -22,3 +31,6 @@ pub use item::{Columns, EnvironmentElement, Item, RawVersion, SourceVersion};
 pub use job::{Class, Counts, JobState};
 pub use scope::{DataType, Mode, Scope};
 pub use snapshot::{Completeness, PartialReason};
+
+#[cfg(test)]
+pub(crate) mod sample;

@@ -10,10 +10,12 @@ use async_trait::async_trait;
 use ractor::{ActorCell, ActorRef};
 use serde::Serialize;
 
-use super::mailbox::{Envelope, Mailbox, Message, deliver};
+use super::line::{Envelope, deliver};
+use super::mailbox::{Mailbox, Message};
 use super::roster::Roster;
 use super::task::{TaskEnd, TaskHandle, TimerHandle, run};
-use super::vitals::{ExitCause, Vitals};
+use super::view::ExitCause;
+use super::vitals::Vitals;
 
 /// What an actor is. One incarnation is one value of the implementing type.
 #[async_trait]

@@ -10,10 +10,12 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
 use super::behaviour::{ActorError, Behaviour, ChildExit, Context};
-use super::mailbox::{Envelope, Line, Load, Mailbox, Message};
+use super::line::{Envelope, Line, Load};
+use super::mailbox::{Mailbox, Message};
 use super::panic_text;
 use super::roster::Roster;
-use super::vitals::{ExitCause, Phase, Vitals};
+use super::view::ExitCause;
+use super::vitals::{Phase, Vitals};
 
 pub(super) struct Host<B>(PhantomData<fn() -> B>);
 
@@ -142,9 +144,9 @@ impl<B: Behaviour> Actor for Host<B> {
             match load {
                 Load::Message(message) => behaviour.handle(message, ctx).await,
                 #[cfg(any(test, feature = "testkit"))]
-                Load::Fault(super::mailbox::Fault::Panic) => panic!("injected panic"),
+                Load::Fault(super::line::Fault::Panic) => panic!("injected panic"),
                 #[cfg(any(test, feature = "testkit"))]
-                Load::Fault(super::mailbox::Fault::Error) => Err(ActorError::new("injected error")),
+                Load::Fault(super::line::Fault::Error) => Err(ActorError::new("injected error")),
             }
         };
         let result = AssertUnwindSafe(work).catch_unwind().await;

@@ -1,23 +1,21 @@
 //! The address of an actor: bounded, never blocking, and valid across its incarnations.
 //!
 //! ractor's own mailboxes are unbounded, have no length and die with the actor. Here every
-//! message travels in an [`Envelope`] whose ticket gives its place back when it is dropped, so
+//! message travels in an envelope whose ticket gives its place back when it is dropped, so
 //! the depth stays exact even when ractor throws a crashed actor's backlog away. A message that
 //! is dropped that way is gone: what must happen to it (ack, release) belongs in its own `Drop`.
 
 use std::fmt;
-use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::{ActorCell, ActorRef, MessagingErr};
 use tokio::sync::oneshot;
 
 use super::behaviour::Behaviour;
-use super::lock;
+use super::line::Line;
 use super::roster::Roster;
-use super::vitals::{ActorId, Ticket, Vitals};
+use super::view::ActorId;
+use super::vitals::Vitals;
 
 /// A message that an actor understands.
 pub trait Message: Send + 'static {
@@ -37,6 +35,9 @@ pub struct Mailbox<M> {
 }
 
 /// Why a message was not taken, with the message.
+///
+/// Deliberately no `Error`: a refusal is an expected value, and a `?` in a handler must not turn
+/// it into the end of the sender.
 pub struct Refused<M> {
     /// The message, for the sender to keep, answer or drop.
     pub message: M,
@@ -53,11 +54,11 @@ pub enum Why {
         /// The mailbox's bound.
         bound: usize,
     },
-    /// The actor failed and waits for its restart, or has not been started yet.
-    #[error("it is down and restarts in {restart_in:?}")]
+    /// The actor is not up: in backoff, being restarted, past its intensity, or not started yet.
+    #[error("it is down{}", restart_in.map(|d| format!(" and restarts in {d:?}")).unwrap_or_default())]
     Down {
-        /// Time until the restart, as far as it is known.
-        restart_in: Duration,
+        /// Time until the restart, while it waits in backoff.
+        restart_in: Option<Duration>,
     },
     /// The actor has ended for good.
     #[error("it has stopped")]
@@ -116,30 +117,17 @@ impl<M: Message> Mailbox<M> {
 
     pub(super) fn of_kind(id: ActorId, kind: &'static str, bound: usize, roster: &Roster) -> Self {
         let vitals = Arc::new(roster.vitals(id, kind, bound));
-        let line = Arc::new(Line {
-            vitals,
-            link: Mutex::new(Link { generation: 0, to: To::Nobody }),
-            restart: Mutex::new(None),
-        });
+        let line = Arc::new(Line::new(vitals));
         roster.enrol(line.clone());
         Self { line }
     }
 
     /// Sends, or says why not. Never waits.
     pub fn cast(&self, message: M) -> Result<(), Refused<M>> {
-        let link = lock(&self.line.link);
-        let why = match &link.to {
-            To::Actor(actor) => match self.line.vitals.admit(true) {
-                Some(ticket) => match post(actor, Envelope::new(message, ticket, None)) {
-                    Ok(()) => return Ok(()),
-                    Err(back) => return Err(self.refuse(back, self.line.down())),
-                },
-                None => Why::Full { bound: self.line.vitals.bound() },
-            },
-            To::Nobody => self.line.down(),
-            To::Closed => Why::Stopped,
-        };
-        Err(self.refuse(message, why))
+        self.line.send(message).map_err(|(message, why)| {
+            self.line.vitals.reject();
+            Refused { message, why }
+        })
     }
 
     /// Sends a request and waits for its answer, at most `timeout`. For callers outside of the
@@ -159,11 +147,6 @@ impl<M: Message> Mailbox<M> {
             Ok(Err(_)) => Err(AskError::Dropped { to: to() }),
             Err(_) => Err(AskError::TimedOut { to: to(), after: timeout }),
         }
-    }
-
-    fn refuse(&self, message: M, why: Why) -> Refused<M> {
-        self.line.vitals.reject();
-        Refused { message, why }
     }
 }
 
@@ -215,171 +198,5 @@ impl<M> fmt::Debug for Refused<M> {
 impl<M> fmt::Display for Refused<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the actor refused the message: {}", self.why)
-    }
-}
-
-/// What is behind an address: the record of the actor and the way to its incarnation.
-pub(super) struct Line<M> {
-    pub(super) vitals: Arc<Vitals>,
-    link: Mutex<Link<M>>,
-    restart: Mutex<Option<RestartRequest>>,
-}
-
-/// How the actor's owner is asked to restart it; false when it cannot be asked now.
-pub(super) type RestartRequest = Arc<dyn Fn() -> bool + Send + Sync>;
-
-struct Link<M> {
-    /// Counts incarnations, so that a late goodbye of an old one does not unbind a new one.
-    generation: u64,
-    to: To<M>,
-}
-
-enum To<M> {
-    Nobody,
-    Actor(ActorRef<Envelope<M>>),
-    Closed,
-}
-
-impl<M: Message> Line<M> {
-    /// Points the address at a new incarnation; returns its generation.
-    pub(super) fn bind(&self, actor: ActorRef<Envelope<M>>) -> u64 {
-        let mut link = lock(&self.link);
-        link.generation += 1;
-        let generation = link.generation;
-        let old = mem::replace(&mut link.to, To::Actor(actor));
-        // Dropping the last reference to a dead actor may drop messages, whose own drop guards
-        // may send: never under the lock.
-        drop(link);
-        drop(old);
-        generation
-    }
-
-    /// The incarnation says goodbye.
-    pub(super) fn unbind(&self, generation: u64) {
-        let mut link = lock(&self.link);
-        if link.generation == generation && matches!(link.to, To::Actor(_)) {
-            let old = mem::replace(&mut link.to, To::Nobody);
-            drop(link);
-            drop(old);
-        }
-    }
-
-    fn down(&self) -> Why {
-        Why::Down { restart_in: self.vitals.restart_in() }
-    }
-}
-
-/// An address whose message type does not matter: what supervisors and the roster hold.
-pub(super) trait Address: Send + Sync {
-    fn vitals(&self) -> &Arc<Vitals>;
-    /// No incarnation will follow: refuse as stopped instead of down.
-    fn close(&self);
-    /// There is no incarnation now, or it takes nothing more.
-    fn detach(&self);
-    fn on_restart(&self, request: RestartRequest);
-    fn request_restart(&self) -> bool;
-    fn cell(&self) -> Option<ActorCell>;
-    #[cfg(any(test, feature = "testkit"))]
-    fn inject(&self, fault: Fault) -> bool;
-}
-
-impl<M: Message> Address for Line<M> {
-    fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
-    }
-
-    fn close(&self) {
-        let old = mem::replace(&mut lock(&self.link).to, To::Closed);
-        drop(old);
-        let request = lock(&self.restart).take();
-        drop(request);
-    }
-
-    fn detach(&self) {
-        let mut link = lock(&self.link);
-        if matches!(link.to, To::Actor(_)) {
-            let old = mem::replace(&mut link.to, To::Nobody);
-            drop(link);
-            drop(old);
-        }
-    }
-
-    fn on_restart(&self, request: RestartRequest) {
-        *lock(&self.restart) = Some(request);
-    }
-
-    fn request_restart(&self) -> bool {
-        let request = lock(&self.restart).clone();
-        request.is_some_and(|request| request())
-    }
-
-    fn cell(&self) -> Option<ActorCell> {
-        match &lock(&self.link).to {
-            To::Actor(actor) => Some(actor.get_cell()),
-            To::Nobody | To::Closed => None,
-        }
-    }
-
-    #[cfg(any(test, feature = "testkit"))]
-    fn inject(&self, fault: Fault) -> bool {
-        let Some(actor) = self.cell().map(ActorRef::<Envelope<M>>::from) else { return false };
-        let Some(ticket) = self.vitals.admit(false) else { return false };
-        let envelope = Envelope { load: Load::Fault(fault), ticket, cancelled: None };
-        actor.send_message(envelope).is_ok()
-    }
-}
-
-/// A message on its way, with its place in the mailbox.
-pub(super) struct Envelope<M> {
-    pub(super) load: Load<M>,
-    pub(super) ticket: Ticket,
-    /// Set by a timer's handle: a tick that was called off is not handled, even if it waits.
-    pub(super) cancelled: Option<Arc<AtomicBool>>,
-}
-
-pub(super) enum Load<M> {
-    Message(M),
-    #[cfg(any(test, feature = "testkit"))]
-    Fault(Fault),
-}
-
-/// A failure on demand, for fault tests.
-#[cfg(any(test, feature = "testkit"))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The handler panics.
-    Panic,
-    /// The handler returns an error.
-    Error,
-}
-
-impl<M> Envelope<M> {
-    fn new(message: M, ticket: Ticket, cancelled: Option<Arc<AtomicBool>>) -> Self {
-        Self { load: Load::Message(message), ticket, cancelled }
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire))
-    }
-}
-
-/// Sends past the bound, to one incarnation only: for the reports and ticks that an actor caused
-/// itself, whose number it bounds. Nothing happens when that incarnation is gone.
-pub(super) fn deliver<M: Message>(
-    actor: &ActorRef<Envelope<M>>,
-    vitals: &Arc<Vitals>,
-    message: M,
-    cancelled: Option<Arc<AtomicBool>>,
-) {
-    if let Some(ticket) = vitals.admit(false) {
-        let _ = post(actor, Envelope::new(message, ticket, cancelled));
-    }
-}
-
-fn post<M: Message>(actor: &ActorRef<Envelope<M>>, envelope: Envelope<M>) -> Result<(), M> {
-    match actor.send_message(envelope) {
-        Ok(()) => Ok(()),
-        Err(MessagingErr::SendErr(Envelope { load: Load::Message(message), .. })) => Err(message),
-        Err(_) => unreachable!("ractor hands a typed message back when it cannot send it"),
     }
 }

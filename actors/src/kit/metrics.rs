@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lock;
-use super::vitals::ExitCause;
+use super::view::ExitCause;
 
 /// Upper bounds of the histogram buckets, in seconds; one more bucket catches the rest.
 pub const BUCKETS: [f64; 12] =

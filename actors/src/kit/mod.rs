@@ -9,33 +9,40 @@
 //! - [`restart`]: when to restart and when to give up, as a pure value.
 //! - [`supervisor`]: a fixed, ordered set of children.
 //! - [`pool`]: children by key, started on first use and passivated when idle.
-//! - [`vitals`], [`metrics`], [`roster`]: what is known of an actor without asking it.
-//! - `host` and `slot`: the glue to ractor and the life of one supervised child.
+//! - [`vitals`], [`view`], [`metrics`], [`roster`]: what is known of an actor without asking it.
+//! - `line`, `host` and `slot`: the glue to ractor and the life of one supervised child.
 //!
 //! Deliberately absent: named actors, process-global state of any kind, `ActorRef` as a public
 //! address, and every clock but tokio's, so that a paused clock works.
 
 pub mod behaviour;
 mod host;
+mod line;
 pub mod mailbox;
 pub mod metrics;
 pub mod pool;
+mod pool_args;
 pub mod restart;
 pub mod roster;
 mod slot;
 pub mod supervisor;
 pub mod task;
+pub mod view;
 pub mod vitals;
 
 pub use behaviour::{ActorError, Behaviour, ChildExit, Context};
 pub use mailbox::{AskError, Mailbox, Message, Refused, Reply, Why};
 pub use metrics::{HistogramSnapshot, KindMetrics, RosterMetrics};
-pub use pool::{Pool, PoolArgs, PoolMsg, PoolSettings};
+pub use pool::Pool;
+pub use pool_args::{PoolArgs, PoolKey, PoolMsg, PoolSettings, Tick};
 pub use restart::{Decision, Lifetime, RestartPolicy, Restarts};
-pub use roster::{ActorNode, Roster, RosterTree};
-pub use supervisor::{Child, StopReport, Supervised, Supervisor, SupervisorMsg, TreeFailure};
+pub use roster::{ActorNode, ControlError, Roster, RosterTree};
+pub use supervisor::{
+    Child, StopReport, Supervised, Supervisor, SupervisorArgs, SupervisorMsg, TreeFailure,
+};
 pub use task::{TaskEnd, TaskHandle, TimerHandle};
-pub use vitals::{ActorId, ActorState, ActorView, ExitCause, ExitView, MailboxView, Vitals};
+pub use view::{ActorId, ActorState, ActorView, CurrentView, ExitCause, ExitView, MailboxView};
+pub use vitals::{Vitals, WallClock};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::vitals::ExitCause;
+use super::view::ExitCause;
 
 /// Which exits an actor comes back from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::line::Address;
 use super::lock;
-use super::mailbox::Address;
 use super::metrics::{Counters, RosterMetrics};
 use super::supervisor::StopReport;
-use super::vitals::{ActorId, ActorView, Vitals, WallClock};
+use super::view::{ActorId, ActorView};
+use super::vitals::{Vitals, WallClock};
 
 /// The actors of one engine. Cheap to clone; all clones are the same roster.
 #[derive(Clone)]
@@ -176,12 +177,12 @@ impl Roster {
 impl Roster {
     /// The actor panics after the messages that wait now.
     pub fn inject_panic(&self, id: &ActorId) -> Result<(), ControlError> {
-        self.inject(id, super::mailbox::Fault::Panic)
+        self.inject(id, super::line::Fault::Panic)
     }
 
     /// The actor fails after the messages that wait now.
     pub fn inject_error(&self, id: &ActorId) -> Result<(), ControlError> {
-        self.inject(id, super::mailbox::Fault::Error)
+        self.inject(id, super::line::Fault::Error)
     }
 
     /// The actor is killed at once, in the middle of whatever it does.
@@ -191,7 +192,7 @@ impl Roster {
         Ok(())
     }
 
-    fn inject(&self, id: &ActorId, fault: super::mailbox::Fault) -> Result<(), ControlError> {
+    fn inject(&self, id: &ActorId, fault: super::line::Fault) -> Result<(), ControlError> {
         let sent = self.entry(id)?.inject(fault);
         if sent { Ok(()) } else { Err(ControlError::NotRunning(id.clone())) }
     }

@@ -14,12 +14,14 @@ use tokio::time::Instant;
 
 use super::behaviour::{ActorError, Behaviour, ChildExit};
 use super::host::{Seed, spawn};
-use super::mailbox::{Address, Mailbox};
+use super::line::Address;
+use super::mailbox::Mailbox;
 use super::panic_text;
 use super::restart::{Decision, Lifetime, RestartPolicy, Restarts};
 use super::roster::Roster;
 use super::task::TimerHandle;
-use super::vitals::{ExitCause, Phase, Vitals};
+use super::view::ExitCause;
+use super::vitals::{Phase, Vitals};
 
 /// How long a killed actor may take to be gone; only code that blocks its thread takes longer.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(1);

@@ -21,7 +21,8 @@ use super::mailbox::{Mailbox, Message, Reply};
 use super::restart::{Lifetime, RestartPolicy};
 use super::roster::Roster;
 use super::slot::{KILL_GRACE, Next, Seat, Slot, TypedSeat, kill};
-use super::vitals::{ActorId, Phase};
+use super::view::ActorId;
+use super::vitals::Phase;
 
 /// How long the next child waits for the `start` of the one above it.
 const START_PATIENCE: Duration = Duration::from_secs(5);
@@ -175,7 +176,7 @@ impl Supervised {
         }
         self.roster.note_stop(self.mailbox.id(), in_time);
         self.mailbox.line.vitals.set_phase(Phase::Stopped);
-        super::mailbox::Address::close(self.mailbox.line.as_ref());
+        super::line::Address::close(self.mailbox.line.as_ref());
         self.roster.take_stops()
     }
 }

@@ -9,7 +9,8 @@ use futures_util::FutureExt as _;
 use ractor::ActorRef;
 use tokio::task::AbortHandle;
 
-use super::mailbox::{Envelope, Message, deliver};
+use super::line::{Envelope, deliver};
+use super::mailbox::Message;
 use super::panic_text;
 use super::vitals::Vitals;
 

@@ -1,0 +1,57 @@
+-- Claims states that may run now and ensures a queued job for each.
+-- $1 int8: batch, $2 float8: re-dispatch delay in seconds.
+-- statement_timestamp() and not clock_timestamp(): a volatile function cannot bound an index scan.
+WITH picked AS MATERIALIZED (
+    -- Chosen without locks, per platform, so that states behind an open circuit are never even read.
+    SELECT c.place
+    FROM (
+        -- A platform whose circuit may be probed gets one state, not a stampede.
+        SELECT id, CASE WHEN circuit_state = 'closed' THEN $1::int8 ELSE 1 END AS room
+        FROM vz_platforms
+        WHERE (open_until IS NULL OR open_until <= statement_timestamp())
+          AND (SELECT enabled FROM rollout)
+    ) p
+    CROSS JOIN LATERAL (
+        (SELECT s.ctid AS place, 0 AS turn, s.due_at
+         FROM vz_sync_states s
+         WHERE s.platform_id = p.id AND s.requested_at IS NOT NULL AND s.due_at <= statement_timestamp()
+         ORDER BY s.due_at LIMIT p.room)
+        UNION ALL
+        (SELECT s.ctid AS place, 1 AS turn, s.due_at
+         FROM vz_sync_states s
+         WHERE s.platform_id = p.id AND s.requested_at IS NULL AND s.due_at <= statement_timestamp()
+         ORDER BY s.due_at LIMIT p.room)
+        ORDER BY turn, due_at LIMIT p.room
+    ) c
+    ORDER BY c.turn, c.due_at
+    LIMIT $1
+), locked AS MATERIALIZED (
+    -- By row address: a row that was rewritten since the snapshot no longer matches and is left for the next claim.
+    SELECT s.ctid AS place
+    FROM picked
+    JOIN vz_sync_states s ON s.ctid = picked.place
+    WHERE s.due_at <= statement_timestamp()
+    FOR UPDATE OF s SKIP LOCKED
+), claimed AS (
+    UPDATE vz_sync_states s
+    SET dispatched_at = statement_timestamp(),
+        redispatch_at = statement_timestamp() + $2::float8 * interval '1 second',
+        status = 'queued',
+        pending_reason = NULL
+    FROM locked
+    WHERE s.ctid = locked.place
+    RETURNING s.team_id, s.scope, s.requested_by, s.requested_environments, s.requested_trace,
+              coalesce(s.requested_class, CASE WHEN s.failures > 0 THEN 4 ELSE 3 END) AS class,
+              coalesce(s.requested_at, least(s.next_full_at, s.next_delta_at)) AS deadline
+)
+-- The state's row lock makes this the only writer of the scope's queued job.
+INSERT INTO vz_sync_jobs AS j (team_id, scope, class, deadline, reason, requested_by, environments, trace_parent)
+SELECT team_id, scope, class, deadline,
+       CASE class WHEN 9 THEN 'manual' WHEN 6 THEN 'demand' WHEN 4 THEN 'retry' WHEN 3 THEN 'schedule' ELSE 'backfill' END,
+       requested_by, requested_environments, requested_trace
+FROM claimed
+ON CONFLICT (team_id, scope) WHERE state = 'queued'
+DO UPDATE SET class = greatest(j.class, excluded.class),
+              deadline = least(j.deadline, excluded.deadline),
+              published_at = NULL
+RETURNING j.id, j.team_id, j.scope, j.class, j.deadline, j.trace_parent

@@ -1,1 +1,0 @@
-//! Wires configuration, adapters, engine and listeners into a running service.
