@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::ports::platforms::Circuit;
 use crate::ports::reads::ChangeRow;
 use crate::ports::replicas::ReplicaInfo;
-use crate::ports::store::{Cursor, DueTimes, Intervals, RequestedJob, Resting, Upsert};
+use crate::ports::store::{Cursor, DueTimes, Intervals, RequestedJob, Upsert};
 use crate::ports::teams::Rollout;
 
 /// What the rows themselves leave to configuration.
