@@ -1,11 +1,12 @@
 //! What the mirror already holds of a scope, as far as planning needs it.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::ids::{ExternalId, HoldId};
+use super::ids::{ExternalId, Fence, HoldId};
 use super::item::{RawVersion, SourceVersion};
 use super::scope::DataType;
 
@@ -37,6 +38,85 @@ impl Baseline {
     pub fn is_empty(&self) -> bool {
         self.environments.is_empty() && self.nodes.is_empty()
     }
+
+    /// Whether any live row is in doubt, or a removal waits for a decision. A
+    /// byte-equal body may skip planning only when not.
+    pub fn in_doubt(&self) -> bool {
+        self.environments.values().chain(self.nodes.values()).any(|row| row.flags.unsettled())
+            || self.holds.iter().any(|hold| hold.state != HoldState::Expired)
+    }
+
+    /// The index that lets an adapter answer [`Element::Same`]; build it once
+    /// per listing.
+    ///
+    /// An environment is in it only if none of its rows is in doubt and its
+    /// newest rows agree on one raw version. Newest, because a node may have
+    /// been written since its environment was: the environment's own raw
+    /// version then describes a form that is no longer what the mirror holds,
+    /// and answering `Same` when the platform goes back to that form would
+    /// keep the wrong node.
+    ///
+    /// [`Element::Same`]: super::item::Element::Same
+    pub fn shortcuts(&self) -> Shortcuts {
+        let mut newest: HashMap<&ExternalId, Newest> = self
+            .environments
+            .iter()
+            .filter(|(_, row)| !row.flags.any())
+            .map(|(id, row)| (id, Newest { fence: row.fence, raw: row.raw_version }))
+            .collect();
+        for row in self.nodes.values() {
+            let Some(parent) = &row.parent else { continue };
+            if row.flags.unsettled() {
+                newest.remove(parent);
+            } else if let Some(entry) = newest.get_mut(parent) {
+                entry.take(row);
+            }
+        }
+        let by_raw = newest.into_iter().filter_map(|(id, entry)| Some((entry.raw?, id.clone())));
+        Shortcuts { by_raw: by_raw.collect() }
+    }
+}
+
+/// Which environments are unchanged if their element's bytes are.
+#[derive(Debug, Clone, Default)]
+pub struct Shortcuts {
+    by_raw: HashMap<RawVersion, ExternalId>,
+}
+
+impl Shortcuts {
+    /// The environment whose rows say exactly what these bytes say.
+    pub fn get(&self, raw: &RawVersion) -> Option<&ExternalId> {
+        self.by_raw.get(raw)
+    }
+
+    /// How many environments can be recognised.
+    pub fn len(&self) -> usize {
+        self.by_raw.len()
+    }
+
+    /// Whether nothing can be recognised.
+    pub fn is_empty(&self) -> bool {
+        self.by_raw.is_empty()
+    }
+}
+
+/// The latest word on an environment and its nodes.
+struct Newest {
+    fence: Fence,
+    raw: Option<RawVersion>,
+}
+
+impl Newest {
+    fn take(&mut self, row: &StoredRow) {
+        // A row that was marked stale carries the raw version of an older
+        // form: it only tells that something happened at its fence.
+        let raw = if row.flags.stale { None } else { row.raw_version };
+        match row.fence.cmp(&self.fence) {
+            Ordering::Greater => (self.fence, self.raw) = (row.fence, raw),
+            Ordering::Equal if !row.flags.stale && raw != self.raw => self.raw = None,
+            Ordering::Equal | Ordering::Less => {}
+        }
+    }
 }
 
 /// One stored row.
@@ -44,8 +124,12 @@ impl Baseline {
 pub struct StoredRow {
     /// Version of the stored payload.
     pub source_version: SourceVersion,
-    /// Shortcut version of the element as last received and written.
+    /// Shortcut version of the whole environment element that the row was
+    /// last written from; nodes carry their environment's.
     pub raw_version: Option<RawVersion>,
+    /// Fence of the run that wrote the row last. Marks (missing, stale,
+    /// quarantined) are writes: they raise it too.
+    pub fence: Fence,
     /// Version of the environment without its nodes and layers, which is what
     /// a lazy listing shows; environments only.
     pub outline_version: Option<SourceVersion>,
@@ -83,6 +167,12 @@ impl RowFlags {
             || self.needs_validation
             || self.held
             || self.quarantined
+    }
+
+    /// Whether the row is live and in doubt. A stale row is settled: it is
+    /// known to be gone.
+    pub const fn unsettled(&self) -> bool {
+        !self.stale && self.any()
     }
 }
 

@@ -51,8 +51,9 @@ pub struct Item {
     pub payload: Box<str>,
     /// sha256 of `payload`.
     pub source_version: SourceVersion,
-    /// The shortcut for the next run; only environments carry one, and it
-    /// covers the whole element with its nodes.
+    /// The shortcut for the next run. It covers the whole environment element
+    /// with its nodes: the adapter sets it on the environment, and the planner
+    /// copies it to the nodes it plans.
     pub raw_version: Option<RawVersion>,
     /// Version of what a lazy listing shows of an environment (`env` and
     /// `envGroups`), so that a delta sees which ones differ.

@@ -2,17 +2,23 @@
 //! actor in sight. Every decision that can be written as a function of its
 //! inputs lives here, so that it can be property-tested alone.
 
+pub mod backoff;
 pub mod baseline;
+pub mod cadence;
+pub mod diff;
 pub mod event;
 pub mod failure;
 pub mod ids;
 pub mod item;
 pub mod job;
+pub mod plan;
 pub mod removal;
+pub mod retry;
 pub mod scope;
 pub mod snapshot;
+pub mod status;
 
-pub use baseline::{Baseline, RowFlags, StoredRow};
+pub use baseline::{Baseline, RowFlags, Shortcuts, StoredRow};
 pub use event::{Event, EventBody};
 pub use failure::{Failure, FailureClass};
 pub use ids::{

@@ -16,8 +16,11 @@ use uuid::Uuid;
 
 use super::PortResult;
 use super::due_queue::DueEntry;
+pub use crate::domain::cadence::{DueTimes, Intervals};
+pub use crate::domain::diff::Change;
 use crate::domain::event::ChangedId;
 use crate::domain::item::{Item, Malformed};
+pub use crate::domain::plan::UpsertKind;
 use crate::domain::removal::{HoldChange, MissingReason, StaleReason};
 use crate::domain::{
     Baseline, Class, Completeness, Counts, DataType, EventNo, ExternalId, Failure, Fence, HoldId,
@@ -336,26 +339,6 @@ pub struct Lease {
     pub trace_parent: Option<String>,
 }
 
-/// When a state is due by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DueTimes {
-    /// Next full.
-    #[serde(with = "time::serde::rfc3339")]
-    pub full: OffsetDateTime,
-    /// Next delta.
-    #[serde(with = "time::serde::rfc3339")]
-    pub delta: OffsetDateTime,
-}
-
-/// How often a state is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intervals {
-    /// Between fulls.
-    pub full: Duration,
-    /// Between deltas.
-    pub delta: Duration,
-}
-
 /// Where a delta goes on reading, and what the token may not do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -376,26 +359,6 @@ pub struct Upsert {
     pub kind: UpsertKind,
     /// The change row that goes with it; a first load writes none.
     pub change: Option<Change>,
-}
-
-/// What an upsert does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpsertKind {
-    /// The row is new.
-    Insert,
-    /// The row differs.
-    Update,
-    /// The row was missing or stale and is back; flags are cleared.
-    Return,
-}
-
-/// A field-level change (RFC 6902), both ways.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// From the old payload to the new one, as JSON text.
-    pub patch: Box<str>,
-    /// From the new payload to the old one, as JSON text.
-    pub undo: Box<str>,
 }
 
 /// Where an apply's rows are.

@@ -1,16 +1,11 @@
-//! When absence may remove a row (SPEC section 4).
-//!
-//! The bug that every system of this kind has shipped is a deletion over a
-//! hiccup. So absence goes through grades: present, missing once, confirmed by
-//! a probe or by a second complete listing, stale. Past the guard the whole
-//! set is held for a decision instead.
+//! The words and thresholds of removals.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ExternalId, HoldId};
-use super::scope::DataType;
+use crate::domain::ids::{ExternalId, HoldId};
+use crate::domain::scope::DataType;
 
 /// The thresholds of the removal guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +34,13 @@ impl Default for RemovalRules {
             release_after: 2,
             rejected_for: Duration::from_secs(7 * 24 * 3600),
         }
+    }
+}
+
+impl RemovalRules {
+    /// Whether so many rows of so many are too many to go without a decision.
+    pub const fn holds(&self, missing: usize, of: usize) -> bool {
+        missing >= self.hold_min && missing * 100 > of * self.hold_percent as usize
     }
 }
 
