@@ -11,3 +11,4 @@ pub mod domain;
 pub mod embedded;
 pub mod kit;
 pub mod ports;
+pub mod subscription;
