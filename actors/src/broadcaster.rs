@@ -120,10 +120,8 @@ impl Behaviour for Broadcaster {
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
         let next_poll = ctx.send_after(args.parts.settings.outbox_poll, BroadcasterMsg::Poll);
-        let listener = ctx.run_task(
-            listen(args.clone(), ctx.myself().clone()),
-            BroadcasterMsg::ListenerEnded,
-        );
+        let listener =
+            ctx.run_task(listen(args.clone(), ctx.myself().clone()), BroadcasterMsg::ListenerEnded);
         ctx.send_self(BroadcasterMsg::OpenSource);
         Ok(Self {
             args,
@@ -191,7 +189,8 @@ impl Broadcaster {
     async fn tail(&mut self) -> PortResult<()> {
         self.hubs.retain(|_, hub| hub.out.receiver_count() > 0);
         loop {
-            let mut cursors: Vec<_> = self.hubs.iter().map(|(team, hub)| (*team, hub.told)).collect();
+            let mut cursors: Vec<_> =
+                self.hubs.iter().map(|(team, hub)| (*team, hub.told)).collect();
             cursors.sort_unstable();
             if cursors.is_empty() {
                 return Ok(());

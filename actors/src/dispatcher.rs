@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::domain::fairness::{LaneWeights, Lanes};
+use crate::domain::fairness::FairLanes;
 use crate::domain::job::Lane;
 use crate::domain::{JobId, ScopeKey};
 use crate::kit::{
@@ -59,7 +59,7 @@ pub struct DispatcherArgs {
 /// The actor.
 pub struct Dispatcher {
     args: DispatcherArgs,
-    lanes: LaneWeights,
+    lanes: FairLanes,
     next_poll: TimerHandle,
     _listener: TaskHandle,
     details: Details,
@@ -82,13 +82,11 @@ impl Behaviour for Dispatcher {
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
         let next_poll = ctx.send_after(args.parts.settings.dispatch_poll, DispatcherMsg::Poll);
-        let listener = ctx.run_task(
-            listen(args.clone(), ctx.myself().clone()),
-            DispatcherMsg::ListenerEnded,
-        );
+        let listener =
+            ctx.run_task(listen(args.clone(), ctx.myself().clone()), DispatcherMsg::ListenerEnded);
         Ok(Self {
             args,
-            lanes: LaneWeights::default(),
+            lanes: FairLanes::default(),
             next_poll,
             _listener: listener,
             details: Details::default(),
@@ -135,20 +133,20 @@ impl Dispatcher {
             }
             // Ordering lives in the due queue: whatever is on the bus is
             // first come first served, so only little goes there.
-            let permits = measured.fleet().map_or(settings.max_parallel_jobs as u32, |f| f.permits);
+            let permits = measured.fleet().map_or(settings.permits.total as u32, |f| f.permits);
             let under_way = ports.store.published_unleased().await?;
             let room = (u64::from(permits) * 2).saturating_sub(under_way);
             self.details.room = room;
             if room == 0 {
                 return Ok(());
             }
-            let waiting = Lanes { high: depths.high, normal: depths.normal, low: depths.low };
-            let shares = self.lanes.share(room, waiting);
+            let waiting = Lane::ALL.map(|lane| depths.lane(lane));
+            let shares = self.lanes.split(room as usize, waiting);
             let mut popped = Vec::new();
             for lane in Lane::ALL {
                 // Lanes without a share are popped too when something is in
                 // flight: popping is what puts overdue entries back.
-                let limit = shares.lane(lane) as usize;
+                let limit = shares[lane as usize];
                 if limit > 0 || depths.in_flight > 0 {
                     popped.extend(ports.due_queue.pop(lane, limit, settings.in_flight).await?);
                 }
@@ -188,9 +186,12 @@ impl Dispatcher {
             match end {
                 Ok(Ok(())) => {
                     info!(
-                        event = "vz_sync_job_dispatched", team_id = entry.key.team.0,
-                        scope = entry.key.scope.as_str(), job_id = entry.job.0,
-                        class = entry.class.as_str(), "job is on the bus"
+                        event = "vz_sync_job_dispatched",
+                        team_id = entry.key.team.0,
+                        scope = entry.key.scope.as_str(),
+                        job_id = entry.job.0,
+                        class = entry.class.as_str(),
+                        "job is on the bus"
                     );
                     done.push((entry.job, entry.key));
                 }

@@ -16,6 +16,7 @@ use crate::domain::event::Progress;
 use crate::domain::{Event, EventNo, ScopeKey, TeamId};
 use crate::intake::{Intake, IntakeArgs, TeamPool};
 use crate::janitor::Janitor;
+use crate::key_prober::KeyProber;
 use crate::kit::{
     ActorError, ActorId, AskError, Child, Mailbox, Pool, PoolArgs, PoolMsg, PoolSettings, Roster,
     StopReport, Supervised, TreeFailure,
@@ -67,7 +68,9 @@ impl Engine {
     pub async fn start(ports: Ports, settings: Settings) -> Result<Self, ActorError> {
         let clock = ports.clock.clone();
         let wall: Arc<dyn Fn() -> OffsetDateTime + Send + Sync> = Arc::new(move || clock.wall());
-        let roster = Roster::new(wall);
+        // Restart jitter is drawn from the boot id, so that a simulation repeats.
+        let seed = settings.replica.0.as_u64_pair().0;
+        let roster = Roster::new(wall, seed);
         let parts = Parts::new(ports, settings);
         let settings = parts.settings.clone();
         let (bound, root) = (settings.mailbox_bound, ActorId::root());
@@ -78,6 +81,7 @@ impl Engine {
         let pool: TeamPool =
             Mailbox::new::<Pool<ScopeKey, TeamSync>>(root.child("team_pool"), bound, &roster);
         let janitor = Mailbox::new::<Janitor>(root.child("janitor"), bound, &roster);
+        let prober = Mailbox::new::<KeyProber>(root.child("key_prober"), bound, &roster);
         let intake = Mailbox::new::<Intake>(root.child("job_intake"), bound, &roster);
         let dispatcher = Mailbox::new::<Dispatcher>(root.child("dispatcher"), bound, &roster);
         let scheduler = Mailbox::new::<Scheduler>(root.child("scheduler"), bound, &roster);
@@ -100,6 +104,7 @@ impl Engine {
             Child::permanent::<Pool<ScopeKey, TeamSync>>(&pool, pool_args(&parts), policy())
                 .stop_timeout(settings.stop_timeout),
             Child::permanent::<Janitor>(&janitor, parts.clone(), policy()),
+            Child::permanent::<KeyProber>(&prober, parts.clone(), policy()),
             Child::permanent::<Intake>(
                 &intake,
                 IntakeArgs { parts: parts.clone(), pool: pool.clone() },
@@ -191,7 +196,12 @@ impl EngineHandle {
     }
 
     /// A team's durable events after a number, for resuming.
-    pub async fn replay(&self, team: TeamId, after: EventNo, limit: usize) -> PortResult<Vec<Event>> {
+    pub async fn replay(
+        &self,
+        team: TeamId,
+        after: EventNo,
+        limit: usize,
+    ) -> PortResult<Vec<Event>> {
         self.parts.ports.outbox.after(&[(team, after)], limit).await
     }
 

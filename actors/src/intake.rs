@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::domain::fairness::{LaneWeights, Lanes};
+use crate::domain::fairness::{Admission, Asking, FairLanes};
 use crate::domain::job::Lane;
 use crate::domain::{ScopeKey, TeamId};
 use crate::kit::{
@@ -81,7 +81,7 @@ pub struct Intake {
     args: IntakeArgs,
     /// Deliveries by lane, oldest first; the prefetch bounds them.
     waiting: BTreeMap<Lane, VecDeque<(JobMessage, Delivery)>>,
-    weights: LaneWeights,
+    lanes: FairLanes,
     in_use: usize,
     by_team: BTreeMap<TeamId, usize>,
     back: mpsc::UnboundedSender<TeamId>,
@@ -120,12 +120,11 @@ impl Behaviour for Intake {
         for lane in Lane::ALL {
             ctx.send_self(IntakeMsg::Consume(lane));
         }
-        let details =
-            Details { permits: args.parts.settings.max_parallel_jobs, ..Details::default() };
+        let details = Details { permits: args.parts.settings.permits.total, ..Details::default() };
         Ok(Self {
             args,
             waiting: Lane::ALL.into_iter().map(|lane| (lane, VecDeque::new())).collect(),
-            weights: LaneWeights::default(),
+            lanes: FairLanes::default(),
             in_use: 0,
             by_team: BTreeMap::new(),
             back,
@@ -155,7 +154,7 @@ impl Behaviour for Intake {
 impl Intake {
     fn consume(&mut self, lane: Lane, ctx: &Context<Self>) {
         let (bus, prefetch) =
-            (self.args.parts.ports.job_bus.clone(), self.args.parts.settings.max_parallel_jobs);
+            (self.args.parts.ports.job_bus.clone(), self.args.parts.settings.permits.total);
         let myself = ctx.myself().clone();
         let task = async move {
             let mut consumer = match bus.consume(lane, prefetch).await {
@@ -238,38 +237,30 @@ impl Intake {
         }
     }
 
-    /// The next delivery to route: by lane weights, the oldest of a team that
-    /// is under its cap; over it only when nobody else waits.
+    /// The next delivery to route: by lane weights the oldest that may run.
     fn pick(&mut self) -> Option<(Lane, usize)> {
-        let settings = &self.args.parts.settings;
-        let free = settings.max_parallel_jobs.saturating_sub(self.in_use);
-        // One permit is kept for the high lane, or a backlog of long loads
-        // would make people wait for its end.
-        let only_high = free == 1 && settings.max_parallel_jobs > 1;
-        if free == 0 {
-            return None;
-        }
-        let eligible = |cap: usize| {
-            Lane::ALL.map(|lane| {
-                let open = !only_high || lane == Lane::High;
-                let found = self.waiting[&lane].iter().position(|(message, _)| {
-                    self.by_team.get(&message.key.team).copied().unwrap_or(0) < cap
-                });
-                (lane, found.filter(|_| open))
-            })
-        };
-        let mut found = eligible(settings.max_parallel_per_team);
-        if found.iter().all(|(_, index)| index.is_none()) {
-            found = eligible(usize::MAX);
-        }
-        let count = |lane| {
-            found.iter().filter(|(l, index)| *l == lane && index.is_some()).count() as u64
-        };
-        let lanes =
-            Lanes { high: count(Lane::High), normal: count(Lane::Normal), low: count(Lane::Low) };
-        let lane = self.weights.next(lanes)?;
-        let (_, index) = found.into_iter().find(|(l, _)| *l == lane)?;
-        index.map(|index| (lane, index))
+        let found = Lane::ALL.map(|lane| self.admissible(lane));
+        let lane = self.lanes.next(|lane| found[lane as usize].is_some())?;
+        found[lane as usize].map(|index| (lane, index))
+    }
+
+    /// The oldest delivery of a lane that may run now.
+    fn admissible(&self, lane: Lane) -> Option<usize> {
+        let permits = self.args.parts.settings.permits;
+        let running_of = |team| self.by_team.get(&team).copied().unwrap_or(0);
+        self.waiting[&lane].iter().position(|(message, _)| {
+            let team = message.key.team;
+            let others_wait = self.waiting.values().flatten().any(|(other, _)| {
+                other.key.team != team && running_of(other.key.team) < permits.per_team
+            });
+            let asking = Asking {
+                lane,
+                running: self.in_use,
+                running_of_team: running_of(team),
+                others_wait,
+            };
+            permits.admit(&asking) == Admission::Granted
+        })
     }
 
     fn show(&mut self, ctx: &Context<Self>) {

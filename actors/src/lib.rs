@@ -4,11 +4,23 @@
 //! through a port, and the dependency list keeps it so.
 //!
 //! Data flows down one path: [`scheduler`] -> [`dispatcher`] -> [`intake`] ->
-//! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`] and [`janitor`]
-//! keep the replica and the store in order beside it; [`engine`] wires them.
+//! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`], [`janitor`]
+//! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
 
+pub mod broadcaster;
+pub mod dispatcher;
 pub mod domain;
 pub mod embedded;
+pub mod engine;
+pub mod intake;
+pub mod janitor;
+pub mod key_prober;
 pub mod kit;
+pub mod parts;
 pub mod ports;
+pub mod pulse;
+pub mod scheduler;
+pub mod settings;
 pub mod subscription;
+pub mod team_sync;
+mod wake;

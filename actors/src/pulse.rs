@@ -103,7 +103,7 @@ impl Pulse {
         let me = ReplicaInfo {
             id: settings.replica,
             host: settings.host.clone(),
-            permits: settings.max_parallel_jobs as u32,
+            permits: settings.permits.total as u32,
             version: settings.version.clone(),
         };
         match ports.replicas.heartbeat(&me, settings.dead_after).await {
@@ -125,7 +125,12 @@ impl Pulse {
             Ok(freed) if freed.is_empty() => {}
             Ok(freed) => {
                 for freed in &freed {
-                    info!(event = "vz_sync_lease_taken_over", team_id = freed.key.team.0, scope = freed.key.scope.as_str(), "the lease of a dead owner was freed");
+                    info!(
+                        event = "vz_sync_lease_taken_over",
+                        team_id = freed.key.team.0,
+                        scope = freed.key.scope.as_str(),
+                        "the lease of a dead owner was freed"
+                    );
                 }
                 self.details.freed_total += freed.len() as u64;
                 ports.signals.send(Signal::StatesDue);

@@ -85,10 +85,8 @@ impl Behaviour for Scheduler {
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
         // The first look is at once: after downtime everything may be due.
         let next_poll = ctx.send_after(Duration::ZERO, SchedulerMsg::Poll);
-        let listener = ctx.run_task(
-            listen(args.clone(), ctx.myself().clone()),
-            SchedulerMsg::ListenerEnded,
-        );
+        let listener =
+            ctx.run_task(listen(args.clone(), ctx.myself().clone()), SchedulerMsg::ListenerEnded);
         Ok(Self { args, next_poll, _listener: listener, details: Details::default() })
     }
 
@@ -148,9 +146,12 @@ impl Scheduler {
             ports.due_queue.enqueue(&due).await?;
             for entry in &due {
                 info!(
-                    event = "vz_sync_enqueue", team_id = entry.key.team.0,
-                    scope = entry.key.scope.as_str(), job_id = entry.job.0,
-                    class = entry.class.as_str(), "scope is due"
+                    event = "vz_sync_enqueue",
+                    team_id = entry.key.team.0,
+                    scope = entry.key.scope.as_str(),
+                    job_id = entry.job.0,
+                    class = entry.class.as_str(),
+                    "scope is due"
                 );
             }
             self.args.dispatcher.wake();

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::domain::ReplicaId;
+use crate::domain::fairness::Permits;
 use crate::domain::removal::RemovalRules;
+use crate::domain::retry::RetryRules;
 use crate::kit::RestartPolicy;
 use crate::ports::upkeep::Retention;
 
@@ -32,10 +34,8 @@ pub struct Settings {
     pub publish_timeout: Duration,
     /// Publishes under way at once, each on a channel of its own.
     pub publishers: usize,
-    /// Runs at once on this replica.
-    pub max_parallel_jobs: usize,
-    /// Runs at once of one team, unless nobody else waits.
-    pub max_parallel_per_team: usize,
+    /// Runs at once on this replica and of one team.
+    pub permits: Permits,
     /// How long a lease and its lock last unless renewed (every third of it).
     pub lease_ttl: Duration,
     /// Trust in a lease ends this long before the lease does.
@@ -44,8 +44,8 @@ pub struct Settings {
     pub run_timeout: Duration,
     /// How long a state waits that met a live lease.
     pub collision_delay: Duration,
-    /// Attempts at one job.
-    pub max_attempts: u32,
+    /// Backoff, attempts and the limits of patience.
+    pub retry: RetryRules,
     /// Heartbeat of this replica.
     pub heartbeat: Duration,
     /// A heartbeat older than this marks its replica dead.
@@ -114,13 +114,12 @@ impl Settings {
             in_flight: secs(15),
             publish_timeout: secs(5),
             publishers: 4,
-            max_parallel_jobs: 5,
-            max_parallel_per_team: 2,
+            permits: Permits::default(),
             lease_ttl: secs(180),
             lease_margin: secs(15),
             run_timeout: secs(150),
             collision_delay: secs(30),
-            max_attempts: 5,
+            retry: RetryRules::default(),
             heartbeat: secs(5),
             dead_after: secs(15),
             heartbeat_late: secs(10),

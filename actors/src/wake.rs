@@ -15,11 +15,7 @@ pub struct Wake<M> {
 
 impl<M> Clone for Wake<M> {
     fn clone(&self) -> Self {
-        Self {
-            mailbox: self.mailbox.clone(),
-            pending: self.pending.clone(),
-            message: self.message,
-        }
+        Self { mailbox: self.mailbox.clone(), pending: self.pending.clone(), message: self.message }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cadence;
 pub mod diff;
 pub mod event;
 pub mod failure;
+pub mod fairness;
 pub mod ids;
 pub mod item;
 pub mod job;

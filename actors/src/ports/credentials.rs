@@ -1,6 +1,8 @@
 //! The Owner's session key of each team: sealed at rest, open only for the
 //! length of a run.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -20,6 +22,15 @@ pub trait Credentials: Send + Sync + 'static {
 
     /// Erases the key; the team rests.
     async fn erase(&self, team: TeamId) -> PortResult<()>;
+
+    /// Teams whose refused key is due for a probe. Each is answered to one
+    /// caller only: its next probe moves `again_in` ahead.
+    async fn due_probes(&self, limit: u32, again_in: Duration) -> PortResult<Vec<TeamId>>;
+
+    /// A probe found that the platform takes the key again: clears the auth
+    /// pause and makes every scope of the team due. `false` when there was
+    /// nothing to clear.
+    async fn accepted(&self, team: TeamId) -> PortResult<bool>;
 
     /// Whether there is a key, and since when; never the key.
     async fn describe(&self, team: TeamId) -> PortResult<Option<CredentialInfo>>;

@@ -22,6 +22,7 @@ use crate::domain::event::ChangedId;
 use crate::domain::item::{Item, Malformed};
 pub use crate::domain::plan::UpsertKind;
 use crate::domain::removal::{HoldChange, MissingReason, StaleReason};
+use crate::domain::retry::Sustained;
 use crate::domain::{
     Baseline, Class, Completeness, Counts, DataType, EventNo, ExternalId, Failure, Fence, HoldId,
     JobId, JobState, Mode, PlatformId, RawVersion, ReplicaId, RunId, Scope, ScopeKey,
@@ -489,6 +490,9 @@ pub struct Settlement {
     pub lease: LeaseRef,
     /// What becomes of the job and the state.
     pub ending: Ending,
+    /// Whether the scope has failed for so long that a pause is announced or
+    /// begins with this ending.
+    pub sustained: Sustained,
 }
 
 /// How a run without a commit goes on.

@@ -43,13 +43,13 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
     run.teller.enter(Phase::Confirm, Some(sites.len() as u64)).await;
     for (done, site) in sites.iter().enumerate() {
         let deletion = deletions.get(site.env_name.as_str());
-        let probed =
-            match run.parts.ports.platform.environment(&run.access, &site.env_name).await? {
-                Lookup::Gone => Some(false),
-                Lookup::Found { element, .. } => {
-                    schedule::own_id(&element).filter(|id| **id == site.id).map(|_| true)
-                }
-            };
+        let probed = match run.parts.ports.platform.environment(&run.access, &site.env_name).await?
+        {
+            Lookup::Gone => Some(false),
+            Lookup::Found { element, .. } => {
+                schedule::own_id(&element).filter(|id| **id == site.id).map(|_| true)
+            }
+        };
         if probed == Some(true) {
             alive.insert(site.id.clone());
         }
@@ -94,7 +94,7 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
         holds: Vec::new(),
         annotations,
         body: None,
-        due: schedule::next_due(run),
+        due: schedule::next_due(run, lease.mode),
         cursor: Some(cursor),
         changed,
         truncated: false,

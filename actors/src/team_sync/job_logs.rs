@@ -81,7 +81,7 @@ pub(super) async fn read(run: &Run) -> Result<Apply, WorkError> {
     let lease = &run.lease;
     let (key, settings) = (lease.name.key, &run.parts.settings);
     run.teller.enter(Phase::Fetch, None).await;
-    let now = lease.database_now + lease.asked_at.elapsed();
+    let now = run.database_now();
     let cursor = lease.cursor.as_ref().and_then(|cursor| cursor.history_until);
     let from = match (lease.mode, cursor) {
         (Mode::Delta, Some(until)) => until - settings.history_overlap,
@@ -120,7 +120,7 @@ pub(super) async fn read(run: &Run) -> Result<Apply, WorkError> {
         .take(MAX_CHANGED_IDS)
         .map(|upsert| ChangedId { data_type: DataType::JobLogs, id: upsert.item.id.clone() })
         .collect();
-    let until = now - history.sent_at.elapsed();
+    let until = run.database_time(history.sent_at);
     let mut next = lease.cursor.clone().unwrap_or_default();
     if complete {
         next = Cursor { history_until: Some(until), ..next };
@@ -145,7 +145,7 @@ pub(super) async fn read(run: &Run) -> Result<Apply, WorkError> {
         holds: Vec::new(),
         annotations: Vec::new(),
         body: None,
-        due: schedule::next_due(run),
+        due: schedule::next_due(run, lease.mode),
         cursor: Some(next),
         counts,
         wake: None,

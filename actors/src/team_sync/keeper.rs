@@ -51,4 +51,3 @@ pub(super) async fn keep(parts: &Parts, lease: &Lease) -> TrustEnd {
         }
     }
 }
-

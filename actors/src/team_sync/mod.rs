@@ -23,6 +23,7 @@ mod order;
 mod progress;
 mod removals;
 mod run;
+mod schedule;
 mod stop;
 
 use std::collections::VecDeque;
@@ -39,8 +40,8 @@ use crate::parts::Parts;
 
 pub use order::Order;
 pub use progress::RunView;
-pub use run::RunEnd;
 use run::Attempt;
+pub use run::RunEnd;
 use stop::{StopWhy, Stopper};
 
 /// Orders that wait behind the run in hand; more are repeats.
@@ -194,8 +195,11 @@ impl TeamSync {
             TaskEnd::Panicked(message) => {
                 // A bug in a run may have left anything behind: start anew.
                 error!(
-                    event = "vz_sync_job_failed", team_id = self.args.key.team.0,
-                    scope = self.args.key.scope.as_str(), reason = "panic", "a run panicked"
+                    event = "vz_sync_job_failed",
+                    team_id = self.args.key.team.0,
+                    scope = self.args.key.scope.as_str(),
+                    reason = "panic",
+                    "a run panicked"
                 );
                 Err(ActorError::new(format!("a run panicked: {message}")))
             }

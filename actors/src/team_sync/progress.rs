@@ -124,8 +124,7 @@ impl Teller {
     }
 
     async fn tell(&self, body: EventBody) {
-        let event =
-            Event { team_id: self.team, no: None, at: self.parts.ports.clock.wall(), body };
+        let event = Event { team_id: self.team, no: None, at: self.parts.ports.clock.wall(), body };
         // A passing event that is lost is not missed.
         let _ = self.parts.ports.event_bus.tell(&event).await;
     }

@@ -15,10 +15,8 @@ use super::order::Order;
 use super::progress::{Show, Teller};
 use super::stop::{StopWhy, Stopper};
 use super::{archived_sites, delta, environments, job_logs};
-use crate::domain::retry::{self, RetryFacts};
-use crate::domain::{
-    Counts, Failure, FailureClass, JobState, Mode, PartialReason, RunId, Scope, ScopeKey,
-};
+use crate::domain::retry::{self, Action, Standing, Sustained};
+use crate::domain::{Counts, Failure, FailureClass, Mode, PartialReason, RunId, Scope, ScopeKey};
 use crate::parts::Parts;
 use crate::ports::PortError;
 use crate::ports::credentials::{Access, Resolved};
@@ -145,7 +143,13 @@ impl Attempt {
         let end = match answer {
             LeaseAnswer::Granted(lease) => self.run(*lease).await,
             LeaseAnswer::Busy { .. } => {
-                info!(event = "vz_sync_skip_locked", team_id = message.key.team.0, scope = message.key.scope.as_str(), job_id = message.job.0, "another run has the lease");
+                info!(
+                    event = "vz_sync_skip_locked",
+                    team_id = message.key.team.0,
+                    scope = message.key.scope.as_str(),
+                    job_id = message.job.0,
+                    "another run has the lease"
+                );
                 RunEnd::NotLeased("busy")
             }
             LeaseAnswer::NotQueued => RunEnd::NotLeased("not_queued"),
@@ -153,7 +157,15 @@ impl Attempt {
             LeaseAnswer::Later { .. } => RunEnd::NotLeased("later"),
             LeaseAnswer::Resting(_) => RunEnd::NotLeased("resting"),
             LeaseAnswer::Exhausted { attempts } => {
-                error!(event = "vz_sync_job_failed", team_id = message.key.team.0, scope = message.key.scope.as_str(), job_id = message.job.0, attempt = attempts, reason = "attempts_exhausted", "job is dead");
+                error!(
+                    event = "vz_sync_job_failed",
+                    team_id = message.key.team.0,
+                    scope = message.key.scope.as_str(),
+                    job_id = message.job.0,
+                    attempt = attempts,
+                    reason = "attempts_exhausted",
+                    "job is dead"
+                );
                 RunEnd::GaveUp("attempts_exhausted".into())
             }
         };
@@ -176,7 +188,7 @@ impl Attempt {
             ttl: settings.lease_ttl,
             dead_after: settings.dead_after,
             collision_delay: settings.collision_delay,
-            max_attempts: settings.max_attempts,
+            max_attempts: settings.retry.max_attempts,
         };
         for attempt in 1..=STORE_TRIES {
             match self.parts.ports.store.lease(&ask).await {
@@ -206,20 +218,28 @@ impl Attempt {
             armed: true,
         };
         if let Some(at) = lease.dispatched_at {
-            measured.note_queue_wait(Duration::try_from(lease.database_now - at).unwrap_or_default());
+            measured
+                .note_queue_wait(Duration::try_from(lease.database_now - at).unwrap_or_default());
         }
         self.take_lock(&lease).await;
         info!(
-            event = "vz_sync_job_started", team_id = self.key.team.0,
-            scope = self.key.scope.as_str(), job_id = lease.name.job.0, fence = lease.name.fence.0,
-            mode = lease.mode.as_str(), class = lease.class.as_str(), attempt = lease.attempt,
+            event = "vz_sync_job_started",
+            team_id = self.key.team.0,
+            scope = self.key.scope.as_str(),
+            job_id = lease.name.job.0,
+            fence = lease.name.fence.0,
+            mode = lease.mode.as_str(),
+            class = lease.class.as_str(),
+            attempt = lease.attempt,
             "run began"
         );
         let teller = Teller::begin(&self.parts, &lease, self.show).await;
         let end = supervise(&self.parts, &lease, teller, &self.stopper).await;
         let (settled, end) = match end {
             Stop::Worked(end) => (true, end),
-            Stop::Settle(ending, end) => settle(&self.parts, &lease, ending, end).await,
+            Stop::Settle(ending, sustained, end) => {
+                settle(&self.parts, &lease, ending, sustained, end).await
+            }
         };
         if settled {
             guard.settled().await;
@@ -238,7 +258,12 @@ impl Attempt {
             }
         };
         if tokio::time::timeout(LOCK_TIMEOUT, take).await.is_err() {
-            warn!(event = "vz_sync_lock_unavailable", team_id = self.key.team.0, scope = self.key.scope.as_str(), "going on without the hint lock");
+            warn!(
+                event = "vz_sync_lock_unavailable",
+                team_id = self.key.team.0,
+                scope = self.key.scope.as_str(),
+                "going on without the hint lock"
+            );
         }
     }
 }
@@ -248,18 +273,27 @@ enum Stop {
     /// The apply ended the run, or it was overtaken.
     Worked(RunEnd),
     /// The job must be settled.
-    Settle(Ending, RunEnd),
+    Settle(Ending, Sustained, RunEnd),
 }
 
 /// Works until done, stopped, out of time or out of trust.
 async fn supervise(parts: &Parts, lease: &Lease, teller: Teller, stopper: &Stopper) -> Stop {
-    let span = info_span!("vz.sync.run", team_id = lease.name.key.team.0, scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0);
+    let span = info_span!(
+        "vz.sync.run",
+        team_id = lease.name.key.team.0,
+        scope = lease.name.key.scope.as_str(),
+        job_id = lease.name.job.0
+    );
     let work = work(parts, lease, teller).instrument(span);
     tokio::select! {
         biased;
         why = stopper.stopped() => match why {
-            StopWhy::Cancelled(by) => Stop::Settle(Ending::Cancelled { by }, RunEnd::Cancelled),
-            StopWhy::HandBack => Stop::Settle(Ending::HandedBack, RunEnd::HandedBack),
+            StopWhy::Cancelled(by) => {
+                Stop::Settle(Ending::Cancelled { by }, Sustained::No, RunEnd::Cancelled)
+            }
+            StopWhy::HandBack => {
+                Stop::Settle(Ending::HandedBack, Sustained::No, RunEnd::HandedBack)
+            }
         },
         end = keeper::keep(parts, lease) => {
             let why = match end { TrustEnd::Lost => "lost", TrustEnd::RanOut => "ran_out" };
@@ -293,9 +327,7 @@ async fn work(parts: &Parts, lease: &Lease, teller: Teller) -> Result<RunEnd, Wo
             return Err(Failure::new(FailureClass::Auth, "no_credentials", message).into());
         }
         Resolved::Unreadable(message) => {
-            return Err(
-                Failure::new(FailureClass::Auth, "credential_unreadable", message).into()
-            );
+            return Err(Failure::new(FailureClass::Auth, "credential_unreadable", message).into());
         }
     };
     let run = Run { parts: parts.clone(), lease: lease.clone(), access, teller };
@@ -315,7 +347,9 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
     loop {
         tries += 1;
         match store.apply(&apply).await {
-            Ok(Applied::Committed { event, .. }) => return Ok(committed(run, &apply, Some(event.0))),
+            Ok(Applied::Committed { event, .. }) => {
+                return Ok(committed(run, &apply, Some(event.0)));
+            }
             Ok(Applied::Overtaken) => return Ok(RunEnd::Overtaken),
             Err(PortError::OutcomeUnknown { .. }) if tries <= STORE_TRIES => {
                 tokio::time::sleep(STORE_PAUSE).await;
@@ -331,13 +365,23 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
 fn committed(run: &Run, apply: &Apply, event: Option<i64>) -> RunEnd {
     let (lease, counts) = (&run.lease, apply.counts);
     info!(
-        event = "vz_sync_job_completed", team_id = lease.name.key.team.0,
-        scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0,
-        fence = lease.name.fence.0, mode = apply.mode.as_str(), event_no = event,
-        listed = counts.listed, inserted = counts.inserted, updated = counts.updated,
-        unchanged = counts.unchanged, missing = counts.missing, stale = counts.stale,
-        held = counts.held, quarantined = counts.quarantined,
-        elapsed_ms = lease.asked_at.elapsed().as_millis() as u64, "run committed"
+        event = "vz_sync_job_completed",
+        team_id = lease.name.key.team.0,
+        scope = lease.name.key.scope.as_str(),
+        job_id = lease.name.job.0,
+        fence = lease.name.fence.0,
+        mode = apply.mode.as_str(),
+        event_no = event,
+        listed = counts.listed,
+        inserted = counts.inserted,
+        updated = counts.updated,
+        unchanged = counts.unchanged,
+        missing = counts.missing,
+        stale = counts.stale,
+        held = counts.held,
+        quarantined = counts.quarantined,
+        elapsed_ms = lease.asked_at.elapsed().as_millis() as u64,
+        "run committed"
     );
     match &apply.completeness {
         crate::domain::Completeness::Complete => RunEnd::Committed(counts),
@@ -347,43 +391,58 @@ fn committed(run: &Run, apply: &Apply, event: Option<i64>) -> RunEnd {
 
 /// What a failure means for job and state.
 fn verdict(parts: &Parts, lease: &Lease, failure: Failure) -> Stop {
-    let facts = RetryFacts {
+    let standing = Standing {
         attempt: lease.attempt,
-        max_attempts: parts.settings.max_attempts,
         failures: lease.failures,
         failing_since: lease.failing_since,
         now: lease.database_now + lease.asked_at.elapsed(),
-        slow_cadence: lease.intervals.full,
+        random: parts.ports.entropy.fraction(),
     };
+    let verdict = retry::after_failure(&parts.settings.retry, &failure, &standing);
+    tell_failure(lease, &failure, verdict.action);
     let code = failure.code.clone();
-    let ending = retry::after_failure(failure, &facts, parts.ports.entropy.fraction());
-    let (key, job) = (lease.name.key, lease.name.job.0);
-    let end = match &ending {
-        Ending::Retry { failure, wait } => {
-            warn!(event = "vz_sync_retry", team_id = key.team.0, scope = key.scope.as_str(), job_id = job, attempt = lease.attempt, reason = %code, error_class = failure.class.as_str(), error = %failure.message, wait_ms = wait.as_millis() as u64, "run failed, trying again");
-            RunEnd::Retried(code)
+    let (ending, end) = match verdict.action {
+        Action::Retry { wait } => (Ending::Retry { failure, wait }, RunEnd::Retried(code)),
+        Action::Postpone { reason, wait } => {
+            (Ending::Postponed { reason, wait }, RunEnd::Postponed(code))
         }
-        Ending::Postponed { wait, .. } => {
-            info!(event = "vz_sync_retry", team_id = key.team.0, scope = key.scope.as_str(), job_id = job, reason = %code, wait_ms = wait.as_millis() as u64, "run postponed");
-            RunEnd::Postponed(code)
+        Action::GiveUp { state, wait } => {
+            (Ending::GaveUp { failure, state, wait }, RunEnd::GaveUp(code))
         }
-        Ending::GaveUp { failure, state, .. } => {
-            error!(event = "vz_sync_job_failed", team_id = key.team.0, scope = key.scope.as_str(), job_id = job, attempt = lease.attempt, reason = %code, state = state.as_str(), error_class = failure.class.as_str(), error = %failure.message, "job gave up");
-            RunEnd::GaveUp(code)
+        Action::RefuseKey { probe_in } => {
+            (Ending::AuthRefused { failure, probe_in }, RunEnd::GaveUp(code))
         }
-        Ending::AuthRefused { failure, .. } => {
-            error!(event = "vz_sync_job_failed", team_id = key.team.0, scope = key.scope.as_str(), job_id = job, reason = %code, state = JobState::Failed.as_str(), error_class = failure.class.as_str(), error = %failure.message, "the platform refuses the team's key");
-            RunEnd::GaveUp(code)
-        }
-        Ending::Cancelled { .. } => RunEnd::Cancelled,
-        Ending::HandedBack => RunEnd::HandedBack,
     };
-    Stop::Settle(ending, end)
+    Stop::Settle(ending, verdict.sustained, end)
+}
+
+fn tell_failure(lease: &Lease, failure: &Failure, action: Action) {
+    let (team_id, scope) = (lease.name.key.team.0, lease.name.key.scope.as_str());
+    let (job_id, attempt) = (lease.name.job.0, lease.attempt);
+    let (reason, error_class) = (failure.code.as_str(), failure.class.as_str());
+    match action {
+        Action::Retry { wait } | Action::Postpone { wait, .. } => {
+            let wait_ms = wait.as_millis() as u64;
+            warn!(event = "vz_sync_retry", team_id, scope, job_id, attempt, reason, error_class, wait_ms, error = %failure.message, "run failed, trying again");
+        }
+        Action::GiveUp { state, .. } => {
+            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, state = state.as_str(), error = %failure.message, "job gave up");
+        }
+        Action::RefuseKey { .. } => {
+            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, error = %failure.message, "the platform refuses the team's key");
+        }
+    }
 }
 
 /// Settles, several times if need be; `false` when the guard must release.
-async fn settle(parts: &Parts, lease: &Lease, ending: Ending, end: RunEnd) -> (bool, RunEnd) {
-    let settlement = Settlement { lease: lease.name, ending };
+async fn settle(
+    parts: &Parts,
+    lease: &Lease,
+    ending: Ending,
+    sustained: Sustained,
+    end: RunEnd,
+) -> (bool, RunEnd) {
+    let settlement = Settlement { lease: lease.name, ending, sustained };
     for _ in 0..STORE_TRIES {
         match parts.ports.store.settle(&settlement).await {
             Ok(Settled::Done { .. }) => return (true, end),
