@@ -1,4 +1,5 @@
 //! The integration tests: one binary, private servers.
 
+mod cluster;
 mod schema;
 mod support;

@@ -1,7 +1,7 @@
 //! The due claim: what it takes, what it leaves, and that it never scans the table.
 
 use super::seed;
-use crate::support::postgres::Database;
+use crate::support::postgres::TestDatabase;
 use tokio_postgres::Client;
 
 const CLAIM: &str = include_str!("../../../src/adapters/postgres/sql/claim_due.sql");
@@ -18,7 +18,8 @@ async fn run(client: &Client, sql: &str) {
 
 #[tokio::test]
 async fn a_claim_of_a_thousand_among_a_hundred_thousand_uses_the_indexes() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 33_334).await;
     run(&client, "ANALYZE").await;
     let generic = format!(
@@ -39,7 +40,6 @@ async fn a_claim_of_a_thousand_among_a_hundred_thousand_uses_the_indexes() {
         "1,000 per platform and index, then the 1,000 claimed twice by address; read {read}"
     );
     assert_eq!(plan[0]["Plan"]["Actual Rows"].as_f64(), Some(1000.0));
-    database.finish().await;
 }
 
 /// (table, kind, rows read) of every scan of a table.
@@ -58,11 +58,12 @@ fn collect(node: &serde_json::Value, scans: &mut Vec<(String, String, f64)>) {
 
 #[tokio::test]
 async fn concurrent_claimers_share_out_every_state_once() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 300).await;
     let mut claimers = Vec::new();
     for _ in 0..8 {
-        claimers.push(database.connect().await);
+        claimers.push(database.client().await);
     }
     let mut all = Vec::new();
     loop {
@@ -82,12 +83,12 @@ async fn concurrent_claimers_share_out_every_state_once() {
         .await
         .unwrap();
     assert_eq!(queued.get::<_, i64>(0), 900);
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn a_lost_claim_comes_back_with_the_same_job() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1).await;
     assert_eq!(claim(&client, 10).await.len(), 3);
     assert_eq!(claim(&client, 10).await.len(), 0);
@@ -98,21 +99,21 @@ async fn a_lost_claim_comes_back_with_the_same_job() {
         .await
         .unwrap();
     assert_eq!((jobs.get::<_, i64>(0), jobs.get::<_, i64>(1)), (3, 0));
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn a_requested_run_passes_the_backlog() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 50).await;
     run(&client, "UPDATE vz_sync_states SET requested_at = now(), requested_class = 9 WHERE team_id = 1 AND scope = 'job_logs'").await;
     assert_eq!(claim(&client, 1).await, [(1, "job_logs".to_owned(), 9)]);
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn what_may_not_run_is_left_alone() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 2).await;
     // Each pair stops the claim and sets it free again.
     let brakes = [
@@ -151,12 +152,12 @@ async fn what_may_not_run_is_left_alone() {
     // A circuit that may be probed lets a single state of its platform through.
     run(&client, "UPDATE vz_platforms SET circuit_state = 'open', open_until = now()").await;
     assert_eq!(claim(&client, 10).await.len(), 2);
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn rollout_lets_in_by_list_cohort_and_percentage() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1000).await;
     let inside = async || -> i64 {
         client
@@ -178,5 +179,4 @@ async fn rollout_lets_in_by_list_cohort_and_percentage() {
         .unwrap()
         .get(0);
     assert_eq!(admitted, 3 * third);
-    database.finish().await;
 }

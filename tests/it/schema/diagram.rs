@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::postgres::Database;
+use crate::support::postgres::TestDatabase;
 
 const DOCUMENT: &str = include_str!("../../../docs/architecture/environments-sync.md");
 
@@ -39,7 +39,8 @@ fn drawn() -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_diagrams_show_the_live_schema() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     let rows = client.query(LIVE, &[]).await.unwrap();
     let live: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     let drawn = drawn();
@@ -47,5 +48,4 @@ async fn the_diagrams_show_the_live_schema() {
     let extra: Vec<_> = drawn.difference(&live).collect();
     assert!(missing.is_empty() && extra.is_empty(), "to draw: {missing:#?}\nto erase: {extra:#?}");
     assert!(drawn.len() > 200, "the diagrams were found");
-    database.finish().await;
 }

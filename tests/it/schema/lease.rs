@@ -1,7 +1,7 @@
 //! Taking and freeing leases: the real lock of the pipeline.
 
 use super::seed;
-use crate::support::postgres::Database;
+use crate::support::postgres::TestDatabase;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -51,23 +51,24 @@ async fn job_state(client: &Client, job: i64) -> (String, Option<i64>) {
 
 #[tokio::test]
 async fn one_of_many_takers_wins_and_a_repeat_finds_nothing() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1).await;
     let owner = replica(&client).await;
     let job = environments_job(&client).await;
     let mut takers = Vec::new();
     for _ in 0..8 {
-        takers.push(database.connect().await);
+        takers.push(database.client().await);
     }
     let taken = futures_util::future::join_all(takers.iter().map(|c| take(c, job, owner))).await;
     assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), [(1, 1)]);
     assert_eq!(free(&client).await, 0, "a live lease is left alone");
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn a_dead_owners_job_is_given_back_and_counts_as_an_attempt() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1).await;
     let (dead, alive) = (replica(&client).await, replica(&client).await);
     let job = environments_job(&client).await;
@@ -79,12 +80,12 @@ async fn a_dead_owners_job_is_given_back_and_counts_as_an_attempt() {
     assert_eq!(job_state(&client, job).await, ("queued".to_owned(), None));
     assert_eq!(environments_job(&client).await, job, "due at once, with the same job");
     assert_eq!(take(&client, job, alive).await, Some((2, 2)));
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn a_job_asked_for_meanwhile_takes_over_the_dead_ones_work() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1).await;
     let dead = replica(&client).await;
     let job = environments_job(&client).await;
@@ -96,5 +97,4 @@ async fn a_job_asked_for_meanwhile_takes_over_the_dead_ones_work() {
     assert_eq!(free(&client).await, 1);
     assert_eq!(job_state(&client, job).await, ("superseded".to_owned(), Some(asked)));
     assert_eq!(job_state(&client, asked).await.0, "queued");
-    database.finish().await;
 }

@@ -1,12 +1,13 @@
 //! Up, down, and up again; many at once; behind a lock; and a comment on everything.
 
 use super::catalog::dump;
-use crate::support::postgres::Database;
+use crate::support::postgres::TestDatabase;
 use vz_sync::adapters::postgres::migrate::{self, MigrateError};
 
 #[tokio::test]
 async fn down_to_nothing_and_up_again_gives_the_same_schema() {
-    let (database, mut client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let mut client = database.client().await;
     let first = dump(&client).await;
     assert!(first.iter().any(|line| line.contains("vz_sync_states")));
 
@@ -21,12 +22,12 @@ async fn down_to_nothing_and_up_again_gives_the_same_schema() {
     let report = migrate::up(&mut client).await.unwrap();
     assert_eq!(report.applied, (1..=migrate::latest()).collect::<Vec<_>>());
     assert_eq!(dump(&client).await, first);
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn each_single_step_can_be_taken_back() {
-    let (database, mut client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let mut client = database.client().await;
     let whole = dump(&client).await;
     for version in (0..migrate::latest()).rev() {
         migrate::down(&mut client, version).await.unwrap();
@@ -35,27 +36,25 @@ async fn each_single_step_can_be_taken_back() {
         migrate::up(&mut client).await.unwrap();
         assert_eq!(dump(&client).await, whole, "after a return to version {version}");
     }
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn replicas_starting_together_migrate_once() {
-    let database = Database::empty().await;
+    let database = TestDatabase::empty().await;
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(database.connect().await);
+        clients.push(database.client().await);
     }
     let ups = clients.iter_mut().map(migrate::up);
     let reports = futures_util::future::join_all(ups).await;
     let applied: usize = reports.into_iter().map(|report| report.unwrap().applied.len()).sum();
     assert_eq!(applied, usize::try_from(migrate::latest()).unwrap());
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn status_tells_pending_applied_and_foreign() {
-    let database = Database::empty().await;
-    let mut client = database.connect().await;
+    let database = TestDatabase::empty().await;
+    let mut client = database.client().await;
     let pending = migrate::status(&client).await.unwrap();
     assert!(pending.iter().all(|status| status.known && status.applied_at.is_none()));
     assert_eq!(pending.len(), usize::try_from(migrate::latest()).unwrap());
@@ -71,14 +70,14 @@ async fn status_tells_pending_applied_and_foreign() {
     assert_eq!(migrate::up(&mut client).await.unwrap().ahead, Some(999));
     let refused = migrate::down(&mut client, 0).await;
     assert!(matches!(refused, Err(MigrateError::Unknown { version: 999 })), "{refused:?}");
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn a_long_reader_delays_a_migration_without_blocking_others() {
-    let (database, mut client) = Database::migrated().await;
-    let mut reader = database.connect().await;
-    let watcher = database.connect().await;
+    let database = TestDatabase::migrated().await;
+    let mut client = database.client().await;
+    let mut reader = database.client().await;
+    let watcher = database.client().await;
     let reading = reader.transaction().await.unwrap();
     reading.query("SELECT * FROM teams", &[]).await.unwrap();
 
@@ -94,12 +93,12 @@ async fn a_long_reader_delays_a_migration_without_blocking_others() {
     assert!(!going.is_finished());
     reading.commit().await.unwrap();
     assert_eq!(going.await.unwrap().unwrap().len(), usize::try_from(migrate::latest()).unwrap());
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn every_table_and_column_is_commented() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     let missing = "
         SELECT c.oid::regclass::text || coalesce('.' || a.attname, '')
         FROM pg_class c
@@ -120,12 +119,12 @@ async fn every_table_and_column_is_commented() {
         .await
         .unwrap();
     assert_eq!(found(client.query(missing, &[]).await.unwrap()), ["bare", "bare.x", "teams.name"]);
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn change_partitions_are_made_ahead_and_dropped_behind() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     let ensure = "SELECT * FROM vz_ensure_change_partitions($1::text::timestamptz)";
     assert_eq!(client.query("SELECT vz_ensure_change_partitions()", &[]).await.unwrap().len(), 0);
 
@@ -147,5 +146,4 @@ async fn change_partitions_are_made_ahead_and_dropped_behind() {
     let dropped = client.query(drop, &[&"2031-06-30T23:59:59Z"]).await.unwrap();
     let last: String = dropped.last().unwrap().get(0);
     assert_eq!(last, "resource_changes_2031_05");
-    database.finish().await;
 }

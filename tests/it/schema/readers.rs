@@ -1,7 +1,7 @@
 //! What SQL readers see: effective age, hex versions, and nothing but the views.
 
 use super::seed;
-use crate::support::postgres::Database;
+use crate::support::postgres::TestDatabase;
 use tokio_postgres::error::SqlState;
 use vz_sync::adapters::postgres::migrate;
 
@@ -17,7 +17,8 @@ const ROWS: &str = "
 
 #[tokio::test]
 async fn only_rows_beyond_doubt_share_the_verified_moment() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1).await;
     client.batch_execute(ROWS).await.unwrap();
     let read = "SELECT id, freshness, max_allowed_staleness_seconds, length(source_version) FROM vz_api.environments_v1 ORDER BY id";
@@ -48,12 +49,12 @@ async fn only_rows_beyond_doubt_share_the_verified_moment() {
     let status =
         client.query_one("SELECT status, freshness FROM vz_api.sync_status_v1", &[]).await.unwrap();
     assert_eq!((status.get::<_, &str>(0), status.get::<_, &str>(1)), ("idle", "stale"));
-    database.finish().await;
 }
 
 #[tokio::test]
 async fn the_reader_role_reaches_the_views_and_no_table() {
-    let (database, client) = Database::migrated().await;
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
     seed(&client, 1).await;
     client.batch_execute(ROWS).await.unwrap();
     migrate::create_reader(&client).await.unwrap();
@@ -68,5 +69,4 @@ async fn the_reader_role_reaches_the_views_and_no_table() {
         let refused = client.query(&format!("SELECT * FROM {table}"), &[]).await.unwrap_err();
         assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{table}");
     }
-    database.finish().await;
 }

@@ -1,0 +1,47 @@
+//! What configuration tells the database at start.
+//!
+//! The rollout is filled once and then belongs to the people who change it.
+//! The age limits follow the configuration at every start, so that SQL readers
+//! judge freshness as the API does.
+
+use deadpool_postgres::Pool;
+use vz_sync_actors::domain::DataType;
+use vz_sync_actors::ports::PortResult;
+
+use super::call::{Work, connection};
+use super::teams::ROLLOUT_SET;
+use crate::config::Config;
+
+/// Fills the rollout if nothing has yet, and the age limits where they differ.
+pub async fn seed(pool: &Pool, config: &Config) -> PortResult<()> {
+    let rollout = &config.rollout;
+    let percent = i16::from(rollout.percent.min(100));
+    let staleness = &config.staleness;
+    let types = DataType::ALL.map(DataType::as_str);
+    let limits = DataType::ALL.map(|data_type| {
+        let minutes = match data_type {
+            DataType::Environments => staleness.environments_minutes,
+            DataType::Nodes => staleness.nodes_minutes,
+            DataType::ArchivedSites => staleness.archived_sites_minutes,
+            DataType::JobLogs => staleness.job_logs_minutes,
+        };
+        i32::try_from(minutes.duration().as_secs()).unwrap_or(i32::MAX)
+    });
+    let mut client = connection(pool).await?;
+    let work = Work::begin(&mut client).await?;
+    // With 100 % everyone is in; the flag spares the hash.
+    let everyone = percent == 100;
+    work.run(
+        ROLLOUT_SET,
+        &[&config.pipeline.enabled, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true],
+    )
+    .await?;
+    work.run(
+        "UPDATE freshness_defaults f SET max_allowed_staleness_seconds = n.seconds
+         FROM unnest($1::text[], $2::int4[]) AS n (data_type, seconds)
+         WHERE f.data_type = n.data_type AND f.max_allowed_staleness_seconds <> n.seconds",
+        &[&types.as_slice(), &limits.as_slice()],
+    )
+    .await?;
+    work.commit().await
+}

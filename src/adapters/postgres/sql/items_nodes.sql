@@ -1,0 +1,23 @@
+-- Rows of nodes as readers get them; the caller appends conditions, order and limit.
+-- $1 int8: team. A removed team has no rows, even before they are purged.
+SELECT r.id,
+       (SELECT row_to_json(c)::text FROM (SELECT r.environment_id, r.env_name, r.node_group, r.node_type, r.name, r.display_name,
+                                            r.status, r.is_master, r.int_ip, r.ext_ips, r.version, r.fixed_cloudlets,
+                                            r.flexible_cloudlets, r.disk_limit_mb) c) AS columns,
+       r.payload::text AS payload,
+       encode(r.source_version, 'hex') AS source_version,
+       e.synced_at,
+       r.first_seen_at,
+       r.stale,
+       r.stale_since,
+       r.missing_since,
+       r.needs_validation
+FROM nodes r
+-- A row beyond doubt was true at the later of its own and the table's time.
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.stale OR r.missing_since IS NOT NULL OR r.needs_validation THEN r.synced_at
+                ELSE greatest(r.synced_at, (SELECT d.verified_at FROM vz_sync_data_types d
+                                            WHERE d.team_id = $1 AND d.data_type = 'nodes')) END AS synced_at
+) e
+WHERE r.team_id = $1
+  AND EXISTS (SELECT FROM teams t WHERE t.id = $1 AND t.deleted_at IS NULL)

@@ -1,0 +1,7 @@
+-- Changes who takes part.
+-- $1 bool: enabled, $2 bool: everyone, $3 int8[]: teams, $4 text[]: cohorts, $5 int2: percent,
+-- $6 bool: only if configuration has not filled the row yet.
+UPDATE rollout
+SET enabled = $1, everyone = $2, team_ids = $3, cohorts = $4, percent = $5,
+    updated_at = now(), seeded_at = coalesce(seeded_at, now())
+WHERE NOT $6 OR seeded_at IS NULL

@@ -1,0 +1,9 @@
+-- Teams as operators see them, by id. $1 int8: only this team, or null.
+SELECT t.id, t.name, t.platform_id, p.base_url, t.owner_uid, t.created_at,
+       ts.has_key, ts.in_rollout,
+       CASE WHEN ts.paused_at IS NOT NULL THEN coalesce(ts.paused_reason, 'paused') END AS paused
+FROM teams t
+JOIN vz_platforms p ON p.id = t.platform_id
+JOIN team_settings ts ON ts.team_id = t.id
+WHERE t.deleted_at IS NULL AND ($1::int8 IS NULL OR t.id = $1)
+ORDER BY t.id
