@@ -23,6 +23,7 @@ pub mod ports;
 pub mod pulse;
 pub mod scheduler;
 pub mod settings;
+pub mod subscription;
 pub mod team_sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
