@@ -37,9 +37,11 @@ use crate::adapters::postgres::store::{PgStore, StoreSettings};
 use crate::adapters::postgres::teams::PgTeams;
 use crate::adapters::postgres::upkeep::PgUpkeep;
 use crate::adapters::virtuozzo::{
-    AddressPolicy, Gates, Observer, ResultCodes, Surroundings, VirtuozzoOptions, VirtuozzoPlatform,
+    AddressPolicy, Gates, ResultCodes, Surroundings, VirtuozzoOptions, VirtuozzoPlatform,
 };
 use crate::config::{Config, ResultClass};
+use crate::http::Metrics;
+use crate::http::metrics::{MeteredPlatform, MeteredStore};
 use crate::secrets::KeyRing;
 
 /// The adapters of one process.
@@ -63,7 +65,7 @@ impl Adapters {
         config: &Config,
         database: &Database,
         replica: ReplicaId,
-        wrap: &dyn Wrap,
+        metrics: &Metrics,
     ) -> Result<Self, BootError> {
         let ring = key_ring(config)?;
         let size = config.database.pool_size.max(4);
@@ -76,7 +78,7 @@ impl Adapters {
         seed::seed(&pools.pipeline, config).await?;
 
         let dead_after = config.replica.dead_after_seconds.duration();
-        let store: Arc<dyn Store> = wrap.store(Arc::new(PgStore::new(
+        let store = Arc::new(PgStore::new(
             pools.clone(),
             ring.clone(),
             StoreSettings {
@@ -87,7 +89,8 @@ impl Adapters {
                 exhausted_wait: config.pipeline.backoff_cap_seconds.duration(),
                 rejected_for: config.removal.reject_quiet_days.duration(),
             },
-        )));
+        ));
+        let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, metrics.clone()));
         let platforms: Arc<dyn Platforms> = Arc::new(PgPlatforms::new(pools.pipeline.clone()));
         let limiter: Arc<dyn Limiter> = Arc::new(EmbeddedLimiter::new(
             Rates {
@@ -106,7 +109,7 @@ impl Adapters {
                 platforms: platforms.clone(),
                 gates: gates.clone(),
                 replica,
-                observer: wrap.observer(),
+                observer: None,
             },
             &SecretSlice::from(raw_key.expose_secret().as_bytes().to_vec()),
         )
@@ -123,7 +126,7 @@ impl Adapters {
             replicas: Arc::new(PgReplicas::new(pools.pipeline.clone())),
             platforms,
             limiter,
-            platform: Arc::new(platform),
+            platform: Arc::new(MeteredPlatform::new(Arc::new(platform), metrics.clone())),
             credentials: Arc::new(PgCredentials::new(pools.pipeline.clone(), ring)),
             upkeep: Arc::new(PgUpkeep::new(pools.pipeline.clone())),
             clock: Arc::new(SystemClock),
@@ -136,27 +139,6 @@ impl Adapters {
         ));
         let teams = Arc::new(PgTeams::new(pools.reads.clone()));
         Ok(Self { ports, reads, teams, gates, pools })
-    }
-}
-
-/// Lets telemetry stand between the engine and its ports.
-pub trait Wrap {
-    /// Counts what the store is asked to end.
-    fn store(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
-    /// Counts what the platform is asked.
-    fn observer(&self) -> Option<Observer>;
-}
-
-/// Nothing stands between.
-pub struct Bare;
-
-impl Wrap for Bare {
-    fn store(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
-        store
-    }
-
-    fn observer(&self) -> Option<Observer> {
-        None
     }
 }
 
