@@ -18,7 +18,7 @@ use serde_json::json;
 use vz_sync_actors::domain::TeamId;
 use vz_sync_actors::ports::teams::NewTeam;
 
-use super::Service;
+use super::{Adapters, Service};
 use crate::config::Config;
 use crate::http::auth::{Minter, Role, unix_now};
 use crate::secrets::MasterKey;
@@ -103,9 +103,10 @@ pub async fn platform(listen: SocketAddr) -> Result<Simulator> {
     Ok(simulator::start(options).await?)
 }
 
-/// Adds the teams with their keys, unless an earlier run did.
-pub async fn teams(service: &Service, platform: &Simulator) -> Result<()> {
-    let (teams, credentials) = (&service.adapters.teams, &service.adapters.ports.credentials);
+/// Adds the teams with their keys, unless an earlier run did. Before the
+/// engine starts, or its first runs would ask the platform of an earlier run.
+pub async fn teams(adapters: &Adapters, platform: &Simulator) -> Result<()> {
+    let (teams, credentials) = (&adapters.teams, &adapters.ports.credentials);
     let known = teams.list().await?;
     let url = platform.base_url();
     for (index, team) in TEAMS.iter().enumerate() {
@@ -127,7 +128,6 @@ pub async fn teams(service: &Service, platform: &Simulator) -> Result<()> {
         // Sealed with the platform's URL: a key moves only by being sealed anew.
         credentials.replace(team.id, SecretString::from(account.token), account.uid).await?;
     }
-    service.engine().handle().nudge();
     Ok(())
 }
 
@@ -137,8 +137,6 @@ pub struct Welcome {
     pub path: PathBuf,
     /// Its content.
     pub json: serde_json::Value,
-    /// An owner's token, for the examples.
-    pub owner: SecretString,
 }
 
 /// Writes `demo.json`.
@@ -160,14 +158,13 @@ pub fn welcome(
             TOKEN_LIFE,
         )
     };
-    let owner = token(Role::Owner)?;
     let json = json!({
         "url": format!("http://{}", service.listening.api),
         "admin_url": format!("http://{}", service.listening.admin),
         "simulator_url": platform.base_url(),
         "platform_token": AccountSpec::numbered(1, 0, 0).token,
         "tokens": {
-            "owner": owner.expose_secret(),
+            "owner": token(Role::Owner)?.expose_secret(),
             "manager": token(Role::Manager)?.expose_secret(),
             "developer": token(Role::Developer)?.expose_secret(),
             "admin": secrets.admin_token,
@@ -176,7 +173,7 @@ pub fn welcome(
     });
     let path = dir.join("demo.json");
     write_private(&path, &serde_json::to_vec_pretty(&json)?)?;
-    Ok(Welcome { path, json, owner })
+    Ok(Welcome { path, json })
 }
 
 /// Throws away what an earlier demo left; refuses a directory that is not one.

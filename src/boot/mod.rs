@@ -14,7 +14,7 @@ use crate::adapters::postgres::migrate::MigrateError;
 
 pub use adapters::{Adapters, address_policy};
 pub use database::Database;
-pub use service::{Listening, Service};
+pub use service::{Listening, Prepared, Service};
 
 /// The service could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -35,22 +35,37 @@ pub struct Listening {
 
 /// A running service.
 pub struct Service {
-    /// What it was built from, for whoever works beside it.
-    pub adapters: Adapters,
     /// Where it listens.
     pub listening: Listening,
+    adapters: Adapters,
     engine: Arc<Engine>,
     stopping: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     gates: JoinHandle<()>,
 }
 
-impl Service {
-    /// Starts everything over an open, migrated database.
-    pub async fn start(config: &Config, database: &Database) -> Result<Self, BootError> {
+/// Everything but the engine and the listeners: nothing runs yet.
+pub struct Prepared {
+    /// The adapters, for what must be done before the engine looks.
+    pub adapters: Adapters,
+    replica: ReplicaId,
+    metrics: Metrics,
+}
+
+impl Prepared {
+    /// Builds the adapters over an open, migrated database.
+    pub async fn over(config: &Config, database: &Database) -> Result<Self, BootError> {
         let replica = ReplicaId(Uuid::new_v4());
         let metrics = Metrics::new().map_err(|error| BootError::Api(error.to_string()))?;
         let adapters = Adapters::build(config, database, replica, &metrics).await?;
+        Ok(Self { adapters, replica, metrics })
+    }
+}
+
+impl Service {
+    /// Starts the engine and the listeners.
+    pub async fn start(config: &Config, prepared: Prepared) -> Result<Self, BootError> {
+        let Prepared { adapters, replica, metrics } = prepared;
         // Bound before the engine starts: a port that is taken must not cost
         // a run.
         let api_server = bind("API", config.http.listen, config).await?;
@@ -93,11 +108,6 @@ impl Service {
         ];
         info!(event = "vz_sync_started", replica = %replica, listen = %listening.api, admin_listen = %listening.admin, "service is up");
         Ok(Self { adapters, listening, engine, stopping, servers, gates })
-    }
-
-    /// The way into the engine.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
     }
 
     /// Runs until `stop`, or until the engine gives up; then stops in order.

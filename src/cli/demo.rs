@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::serve::stop_requested;
 use super::{CliError, Context, Exit, Override};
-use crate::boot::{Database, Service, demo};
+use crate::boot::{Database, Prepared, Service, demo};
 
 /// Show a real pipeline at work: database, platform simulator, two teams and the service.
 ///
@@ -72,8 +72,9 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
     let platform = demo::platform(args.simulator_listen).await?;
     let database = Database::open(&config, None).await?;
     database.migrate().await?;
-    let service = Service::start(&config, &database).await?;
-    demo::teams(&service, &platform).await?;
+    let prepared = Prepared::over(&config, &database).await?;
+    demo::teams(&prepared.adapters, &platform).await?;
+    let service = Service::start(&config, prepared).await?;
     let welcome = demo::welcome(&args.data_dir, &config, &secrets, &service, &platform)?;
     context.output.result(&welcome.json, &text(&welcome, began.elapsed()));
 
@@ -100,7 +101,7 @@ vz-sync is up after {:.1} s, with two teams: 1 (12 environments) and 2 (2,000).
 
 Try next, in another terminal:
 
-  TOKEN=$(jq -r .tokens.owner {path})
+  TOKEN=$(sed -n 's/.*\"owner\": \"\\(.*\\)\".*/\\1/p' {path})
   curl -s -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/teams
   curl -s -H \"Authorization: Bearer $TOKEN\" '{url}/api/v1/teams/1/environments?limit=2'
   curl -sN -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/teams/1/events &

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Context, Exit, Override};
-use crate::boot::{Database, Service};
+use crate::boot::{Database, Prepared, Service};
 
 /// Run the service until SIGTERM: scheduler, workers, API, events and admin listener.
 ///
@@ -59,7 +59,8 @@ pub async fn run(args: &ServeArgs, context: &Context) -> Result<Exit, CliError> 
     );
     let database = Database::open(&config, None).await?;
     database.migrate().await?;
-    let service = Service::start(&config, &database).await?;
+    let prepared = Prepared::over(&config, &database).await?;
+    let service = Service::start(&config, prepared).await?;
     let listening = service.listening;
     context.output.result(
         &json!({
