@@ -43,8 +43,8 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
     run.teller.enter(Phase::Confirm, Some(sites.len() as u64)).await;
     for (done, site) in sites.iter().enumerate() {
         let deletion = deletions.get(site.env_name.as_str());
-        let probed = match run.parts.ports.platform.environment(&run.access, &site.env_name).await?
-        {
+        let ask = || run.parts.ports.platform.environment(&run.access, &site.env_name);
+        let probed = match run.patiently(ask).await? {
             Lookup::Gone => Some(false),
             Lookup::Found { element, .. } => {
                 schedule::own_id(&element).filter(|id| **id == site.id).map(|_| true)

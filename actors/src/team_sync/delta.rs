@@ -55,7 +55,7 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
     // Everything is vouched for as of the first request.
     let sent_at = Instant::now();
     let touched = touched(run).await?;
-    let outlines = ports.platform.outlines(&run.access).await?;
+    let outlines = run.patiently(|| ports.platform.outlines(&run.access)).await?;
     let mut planner = Planner::new(&baseline, baseline.is_empty());
     let mut writer = Writer::new(run, planner.wants_changes());
     let hints: HashSet<&str> = run.lease.environments.iter().map(String::as_str).collect();
@@ -80,7 +80,8 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
     run.teller.enter(Phase::Fetch, Some(candidates.len() as u64)).await;
     let mut all_answered = true;
     for (done, outline) in candidates.iter().enumerate() {
-        match ports.platform.environment(&run.access, &outline.env_name).await? {
+        let ask = || ports.platform.environment(&run.access, &outline.env_name);
+        match run.patiently(ask).await? {
             Lookup::Found { element, .. } => {
                 all_answered &= schedule::own_id(&element) == Some(&outline.id);
                 let planned = planner.accept(element);
@@ -131,7 +132,8 @@ async fn touched(run: &Run) -> Result<Touched, WorkError> {
             touched.add(&ActionTarget { id: log.environment, env_name: log.env_name });
         }
     }
-    match run.parts.ports.platform.current_actions(&run.access).await {
+    let ask = || run.parts.ports.platform.current_actions(&run.access);
+    match run.patiently(ask).await {
         Ok(targets) => targets.iter().for_each(|target| touched.add(target)),
         Err(failure) if is_refusal(&failure) => return refused(touched),
         Err(failure) => return Err(failure.into()),

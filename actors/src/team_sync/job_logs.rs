@@ -48,7 +48,9 @@ pub(super) async fn history(
             rows: settings.history_page,
             action: action.map(str::to_owned),
         };
-        let page = run.parts.ports.platform.actions(&run.access, &query).await?;
+        let ask = || run.parts.ports.platform.actions(&run.access, &query);
+        // The first page may step aside for the limit, the others may not.
+        let page = if pages == 0 { ask().await? } else { run.patiently(ask).await? };
         sent_at.get_or_insert(page.sent_at);
         completeness = completeness.and(page.completeness);
         let got = (page.items.len() + page.malformed.len()) as u64;

@@ -20,6 +20,7 @@ mod guard;
 mod job_logs;
 mod keeper;
 mod order;
+mod patience;
 mod progress;
 mod removals;
 mod run;

@@ -28,7 +28,7 @@ pub(super) async fn judge(
     let now = run.database_now();
     let mut question = removal::question(&rules, baseline, absence, now);
     if question.needs_account_check() {
-        let account = run.parts.ports.platform.account(&run.access).await?;
+        let account = run.patiently(|| run.parts.ports.platform.account(&run.access)).await?;
         if run.lease.owner_uid != Some(account.uid) {
             let doubt = Completeness::Partial(PartialReason::AccountMismatch);
             absence.completeness = absence.completeness.clone().and(doubt);
@@ -49,7 +49,8 @@ async fn probe(run: &Run, question: &Question) -> Vec<(ExternalId, ProbeAnswer)>
     run.teller.enter(Phase::Confirm, Some(question.probe.len() as u64)).await;
     let mut answers = Vec::with_capacity(question.probe.len());
     for (done, probe) in question.probe.iter().enumerate() {
-        let looked = run.parts.ports.platform.environment(&run.access, &probe.env_name).await;
+        let ask = || run.parts.ports.platform.environment(&run.access, &probe.env_name);
+        let looked = run.patiently(ask).await;
         let answer = match looked {
             Ok(Lookup::Gone) => ProbeAnswer::Gone,
             Ok(Lookup::Found { element, .. }) => match element {
