@@ -51,9 +51,9 @@ WITH facts AS MATERIALIZED (
         -- What ended here may be dispatched anew; a live run keeps its mark.
         dispatched_at = CASE WHEN v.verdict = 'granted' THEN s.dispatched_at END,
         redispatch_at = CASE WHEN v.verdict = 'granted' THEN s.redispatch_at END,
-        not_before = CASE WHEN v.verdict = 'busy'
+        not_before = CASE WHEN v.verdict = 'granted' THEN NULL WHEN v.verdict = 'busy'
                           THEN greatest(s.not_before, v.at + $8::float8 * interval '1 second') ELSE s.not_before END,
-        not_before_reason = CASE WHEN v.verdict = 'busy' AND (s.not_before IS NULL
+        not_before_reason = CASE WHEN v.verdict = 'granted' THEN NULL WHEN v.verdict = 'busy' AND (s.not_before IS NULL
                                       OR s.not_before < v.at + $8::float8 * interval '1 second')
                                  THEN 'collision' ELSE s.not_before_reason END,
         status = CASE v.verdict WHEN 'granted' THEN 'running' WHEN 'fresh' THEN 'idle' ELSE s.status END,
