@@ -2,5 +2,8 @@
 -- $1 int8 team, $2 text scope.
 UPDATE vz_sync_states
 SET lease_owner = NULL, lease_run = NULL, lease_until = NULL, lease_job_id = NULL,
+    -- Whoever met this lease waits for it no longer.
+    not_before = CASE WHEN not_before_reason = 'collision' THEN NULL ELSE not_before END,
+    not_before_reason = nullif(not_before_reason, 'collision'),
     dispatched_at = NULL, redispatch_at = NULL, status = 'queued', last_finished_at = clock_timestamp()
 WHERE team_id = $1 AND scope = $2
