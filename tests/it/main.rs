@@ -2,4 +2,5 @@
 
 mod cluster;
 mod schema;
+mod sides;
 mod support;
