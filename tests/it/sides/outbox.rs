@@ -13,12 +13,12 @@ const LEASE: Duration = Duration::from_secs(10);
 /// Three events of team 1 and two of team 2, written in turns.
 async fn told() -> (Side, PgOutbox) {
     let side = Side::with_teams(&[1, 2]).await;
-    side.run(r#"INSERT INTO sync_outbox (team_id, event_no, event_type, job_id, scope, payload, created_at)
+    side.run("INSERT INTO sync_outbox (team_id, event_no, event_type, job_id, scope, payload, created_at)
                 SELECT 1 + n % 2, 1 + n / 2, 'sync.failed', n, 'environments',
                        jsonb_build_object('job_id', n, 'scope', 'environments', 'state', 'failed', 'reason', 'r', 'message', 'm'),
                        now() - (10 - n) * interval '1 min'
                 FROM generate_series(0, 4) n;
-                UPDATE team_event_counters SET last_event_no = CASE team_id WHEN 1 THEN 3 ELSE 2 END"#).await;
+                UPDATE team_event_counters SET last_event_no = CASE team_id WHEN 1 THEN 3 ELSE 2 END").await;
     let outbox = PgOutbox::new(side.pool.clone());
     (side, outbox)
 }
