@@ -10,11 +10,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tracing::{debug, warn};
@@ -26,6 +25,7 @@ use crate::kit::{
 use crate::parts::Parts;
 use crate::ports::PortResult;
 use crate::ports::signals::{Heard, Signal};
+pub use crate::subscription::{Subscription, Told};
 use crate::wake::Wake;
 
 /// Events read from the outbox at once.
@@ -74,35 +74,6 @@ impl Message for BroadcasterMsg {
     fn abandoned(&self) -> bool {
         matches!(self, Self::Subscribe { reply, .. } if reply.is_closed())
     }
-}
-
-/// An event on its way to subscribers, rendered at most once for all of them.
-#[derive(Debug)]
-pub struct Told {
-    /// The event.
-    pub event: Event,
-    frame: OnceLock<Bytes>,
-}
-
-impl Told {
-    /// Wraps an event.
-    pub fn new(event: Event) -> Self {
-        Self { event, frame: OnceLock::new() }
-    }
-
-    /// The event as the transport sends it, rendered by the first who asks.
-    pub fn frame(&self, render: impl FnOnce(&Event) -> Bytes) -> Bytes {
-        self.frame.get_or_init(|| render(&self.event)).clone()
-    }
-}
-
-/// A team's events from now on.
-pub struct Subscription {
-    /// Durable events up to this number were told before: replay them from
-    /// the outbox. Every one after it comes live.
-    pub from: EventNo,
-    /// Live events. Lagging behind cuts the subscriber off.
-    pub live: broadcast::Receiver<Arc<Told>>,
 }
 
 /// All it takes to build a broadcaster.

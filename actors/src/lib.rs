@@ -8,6 +8,8 @@
 //! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
 
 pub mod broadcaster;
+#[cfg(feature = "testkit")]
+pub mod conformance;
 pub mod dispatcher;
 pub mod domain;
 pub mod embedded;
@@ -21,5 +23,8 @@ pub mod ports;
 pub mod pulse;
 pub mod scheduler;
 pub mod settings;
+pub mod subscription;
 pub mod team_sync;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod wake;

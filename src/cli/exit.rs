@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::boot::BootError;
 use crate::config::ConfigError;
 
 /// How a command ended.
@@ -52,6 +53,16 @@ pub enum CliError {
     /// Anything else.
     #[error("{0:#}")]
     Failure(#[from] anyhow::Error),
+}
+
+impl From<BootError> for CliError {
+    fn from(error: BootError) -> Self {
+        if error.is_dependency() {
+            Self::Dependency(anyhow::Error::new(error))
+        } else {
+            Self::Failure(anyhow::Error::new(error))
+        }
+    }
 }
 
 impl CliError {

@@ -101,6 +101,9 @@ enum Command {
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
+    Simulate(crate::simulator::SimulateArgs),
 }
 
 /// Parses and runs a command line; the environment is handed in by `main`.
@@ -125,18 +128,24 @@ pub fn run(
     }
 }
 
-#[allow(clippy::unused_async, reason = "commands that talk to services are awaited here")]
 async fn execute(cli: Cli, environment: BTreeMap<String, String>, output: Output) -> Exit {
     let context = Context::new(&cli.global, environment, output);
     let ended = match cli.command {
         Command::Keys(command) => keys::run(command, &context),
         Command::Token(args) => token::run(&args, &context),
         Command::Config(command) => config::run(&command, &context),
+        Command::Migrate(command) => migrate::run(&command, &context).await,
+        Command::Simulate(args) => simulate(args).await,
     };
     ended.unwrap_or_else(|error| {
         context.output.error(&error);
         error.exit()
     })
+}
+
+async fn simulate(args: crate::simulator::SimulateArgs) -> Result<Exit, CliError> {
+    crate::simulator::run(args).await?;
+    Ok(Exit::Ok)
 }
 
 #[cfg(test)]

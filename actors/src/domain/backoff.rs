@@ -28,9 +28,9 @@ impl Default for BackoffRules {
     fn default() -> Self {
         Self {
             initial: Duration::from_secs(10),
-            cap: Duration::from_secs(300),
+            cap: Duration::from_mins(5),
             floor: Duration::from_secs(1),
-            retry_after_cap: Duration::from_secs(3600),
+            retry_after_cap: Duration::from_hours(1),
         }
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         let seconds: Vec<u64> = (1..=8).map(|n| rules.ceiling(n).as_secs()).collect();
         assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300, 300]);
         assert_eq!(rules.ceiling(0), rules.ceiling(1));
-        assert_eq!(rules.ceiling(u32::MAX), Duration::from_secs(300));
+        assert_eq!(rules.ceiling(u32::MAX), Duration::from_mins(5));
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
             let rules = BackoffRules::default();
             let delay = rules.delay(n, random);
             prop_assert!(delay >= rules.floor);
-            prop_assert!(delay <= Duration::from_secs(300));
+            prop_assert!(delay <= Duration::from_mins(5));
             prop_assert!(delay <= rules.ceiling(n).max(rules.floor));
         }
 
@@ -116,7 +116,7 @@ mod tests {
             let wish = Duration::from_secs(wish);
             let delay = BackoffRules::default().delay_after(n, Some(wish), random);
             prop_assert!(delay >= wish);
-            prop_assert!(delay <= wish.max(Duration::from_secs(300)));
+            prop_assert!(delay <= wish.max(Duration::from_mins(5)));
         }
     }
 }

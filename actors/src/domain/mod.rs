@@ -5,10 +5,12 @@
 pub mod backoff;
 pub mod baseline;
 pub mod cadence;
+pub mod canonical;
 pub mod diff;
 pub mod event;
 pub mod failure;
 pub mod fairness;
+pub mod freshness;
 pub mod ids;
 pub mod item;
 pub mod job;
@@ -29,3 +31,6 @@ pub use item::{Columns, EnvironmentElement, Item, RawVersion, SourceVersion};
 pub use job::{Class, Counts, JobState};
 pub use scope::{DataType, Mode, Scope};
 pub use snapshot::{Completeness, PartialReason};
+
+#[cfg(test)]
+pub(crate) mod sample;

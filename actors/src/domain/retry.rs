@@ -36,10 +36,10 @@ impl Default for RetryRules {
             backoff: BackoffRules::default(),
             max_attempts: 5,
             throttle_wait: Duration::from_secs(30),
-            invalid_wait: Duration::from_secs(3600),
-            auth_probe: Duration::from_secs(3600),
+            invalid_wait: Duration::from_hours(1),
+            auth_probe: Duration::from_hours(1),
             pause_failures: 30,
-            pause_after: Duration::from_secs(7 * 24 * 3600),
+            pause_after: Duration::from_hours(168),
         }
     }
 }
@@ -199,11 +199,11 @@ mod tests {
     #[test]
     fn throttling_is_nobodys_failure_however_often() {
         let mut failure = Failure::new(FailureClass::Throttled, "429", "x");
-        failure.retry_after = Some(Duration::from_secs(7200));
+        failure.retry_after = Some(Duration::from_hours(2));
         let mut standing = standing(99, 99);
-        standing.failing_since = Some(NOW - Duration::from_secs(100 * 24 * 3600));
+        standing.failing_since = Some(NOW - Duration::from_hours(2400));
         let verdict = after_failure(&RetryRules::default(), &failure, &standing);
-        let wait = Duration::from_secs(3600);
+        let wait = Duration::from_hours(1);
         assert_eq!(verdict.action, Action::Postpone { reason: "throttled", wait });
         assert_eq!(verdict.sustained, Sustained::No);
         failure.retry_after = None;
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn a_refused_key_is_probed_hourly_and_nonsense_asked_for_slowly() {
         let action = judge(FailureClass::Auth, &standing(1, 0)).action;
-        assert_eq!(action, Action::RefuseKey { probe_in: Duration::from_secs(3600) });
+        assert_eq!(action, Action::RefuseKey { probe_in: Duration::from_hours(1) });
         let action = judge(FailureClass::Invalid, &standing(1, 0)).action;
-        let wait = Duration::from_secs(3600);
+        let wait = Duration::from_hours(1);
         assert_eq!(action, Action::GiveUp { state: JobState::Failed, wait });
     }
 

@@ -21,8 +21,6 @@ pub const fn status(code: i32) -> Status {
         2 => ("DOWN", false),
         3 => ("LAUNCHING", true),
         4 => ("SLEEP", false),
-        // The dashboard of 5.4 called 5 "Suspended"; API and clients say this.
-        5 => ("UNKNOWN", false),
         6 => ("CREATING", true),
         7 => ("CLONING", true),
         8 => ("NOT_EXISTS", false),
@@ -35,6 +33,8 @@ pub const fn status(code: i32) -> Status {
         15 => ("RESTORING", true),
         1001 => ("DELETING", true),
         1002 => ("REFRESHING", true),
+        // Also 5, which the dashboard of 5.4 called "Suspended": API and
+        // clients say UNKNOWN.
         _ => ("UNKNOWN", false),
     };
     Status { code, name, transient }

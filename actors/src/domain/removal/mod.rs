@@ -10,9 +10,13 @@
 //! [`nodes`] judges nodes by what became of their environments.
 
 mod decide;
+#[cfg(test)]
+mod model;
 mod nodes;
 mod question;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Decision, decide};
 pub use nodes::{NodesDecision, nodes};

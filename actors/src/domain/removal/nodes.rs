@@ -49,7 +49,7 @@ pub fn nodes(
     let is_gone = |id: &ExternalId| {
         gone.contains(id) || baseline.environments.get(id).is_none_or(|row| row.flags.stale)
     };
-    let seen: HashSet<&ExternalId> = absence.returned.iter().collect();
+    let seen: HashSet<&ExternalId> = absence.seen.iter().collect();
     if removes {
         // Whatever their environment left behind goes with it, also what an
         // earlier run should have taken.

@@ -28,6 +28,7 @@ pub struct Question {
     pub(super) complete: bool,
     pub(super) now: OffsetDateTime,
     pub(super) rules: RemovalRules,
+    pub(super) nodes_left: bool,
     /// Absent rows that no hold covers, with their flags.
     pub(super) candidates: Vec<(ExternalId, RowFlags)>,
     /// The guard that stops the candidates, unless probes overrule it.
@@ -57,11 +58,14 @@ pub(super) struct WaitingHold {
 }
 
 impl Question {
-    /// Whether something is absent, so that the account must be checked
+    /// Whether something is absent, nodes too, so that the account must be checked
     /// before anything is asked or decided.
     pub fn needs_account_check(&self) -> bool {
         self.complete
-            && !(self.candidates.is_empty() && self.waiting.is_empty() && self.released.is_empty())
+            && (self.nodes_left
+                || !self.candidates.is_empty()
+                || !self.waiting.is_empty()
+                || !self.released.is_empty())
     }
 }
 
@@ -77,7 +81,7 @@ pub fn question(
     let absent: HashSet<&ExternalId> = absence.environments.iter().collect();
     let live = baseline.environments.values().filter(|row| !row.flags.stale).count();
     let is_live = |id: &ExternalId| baseline.environments.get(id).is_some_and(|r| !r.flags.stale);
-    let seen: HashSet<&ExternalId> = absence.returned.iter().collect();
+    let seen: HashSet<&ExternalId> = absence.seen.iter().collect();
 
     let mut covered: HashSet<ExternalId> = HashSet::new();
     let mut in_suspense = 0;
@@ -156,6 +160,7 @@ pub fn question(
         complete,
         now,
         rules: *rules,
+        nodes_left: !absence.nodes.is_empty(),
         candidates,
         guard,
         small_and_empty,

@@ -30,9 +30,9 @@ impl Default for RemovalRules {
             hold_percent: 30,
             hold_min: 5,
             probe_limit: 20,
-            confirm_gap: Duration::from_secs(600),
+            confirm_gap: Duration::from_mins(10),
             release_after: 2,
-            rejected_for: Duration::from_secs(7 * 24 * 3600),
+            rejected_for: Duration::from_hours(168),
         }
     }
 }

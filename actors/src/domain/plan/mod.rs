@@ -98,8 +98,8 @@ pub struct Absence {
     /// Live environments that a complete listing lacks, by id. Empty when the
     /// listing is partial.
     pub environments: Vec<ExternalId>,
-    /// Environments of the mirror that were seen, whatever their form, by id.
-    pub returned: Vec<ExternalId>,
+    /// Environments that were seen, new ones too, whatever their form, by id.
+    pub seen: Vec<ExternalId>,
     /// Environments whose own answer lacks live nodes of the mirror, by id.
     /// Empty when the listing is partial.
     pub nodes: Vec<NodesLeft>,
@@ -306,7 +306,7 @@ impl<'b> Planner<'b> {
         let mut absence = Absence {
             empty: self.environments.is_empty() && self.environment_counts.quarantined == 0,
             environments: Vec::new(),
-            returned: Vec::new(),
+            seen: Vec::new(),
             nodes: Vec::new(),
             populated: Vec::new(),
             quarantined: self.quarantined,
@@ -318,38 +318,27 @@ impl<'b> Planner<'b> {
         };
         let complete = absence.completeness.is_complete();
         for (id, row) in &self.baseline.environments {
-            match self.environments.get(id) {
-                None if complete && !row.flags.stale => absence.environments.push(id.clone()),
-                None => {}
-                Some(seen) => {
-                    absence.returned.push(id.clone());
-                    let NodesSeen::Listed(listed) = seen.nodes else { continue };
-                    if listed > 0 {
-                        absence.populated.push(id.clone());
-                    }
-                    if !complete {
-                        continue;
-                    }
-                    let stored = self.children.get(id).map_or(&[][..], Vec::as_slice);
-                    let mut left: Vec<ExternalId> = stored
-                        .iter()
-                        .filter(|node| !self.nodes.contains_key(**node))
-                        .map(|node| (*node).clone())
-                        .collect();
-                    if !left.is_empty() {
-                        left.sort_unstable();
-                        let environment = id.clone();
-                        absence.nodes.push(NodesLeft {
-                            environment,
-                            nodes: left,
-                            emptied: listed == 0,
-                        });
-                    }
-                }
+            if complete && !row.flags.stale && !self.environments.contains_key(id) {
+                absence.environments.push(id.clone());
+            }
+        }
+        for (id, seen) in &self.environments {
+            absence.seen.push(id.clone());
+            let NodesSeen::Listed(listed) = seen.nodes else { continue };
+            if listed > 0 {
+                absence.populated.push(id.clone());
+            }
+            let stored = self.children.get(id).map_or(&[][..], Vec::as_slice);
+            let left = stored.iter().filter(|node| !self.nodes.contains_key(**node));
+            let mut left: Vec<ExternalId> = left.map(|node| (*node).clone()).collect();
+            if complete && !left.is_empty() {
+                left.sort_unstable();
+                let left = NodesLeft { environment: id.clone(), nodes: left, emptied: listed == 0 };
+                absence.nodes.push(left);
             }
         }
         absence.environments.sort_unstable();
-        absence.returned.sort_unstable();
+        absence.seen.sort_unstable();
         absence.populated.sort_unstable();
         absence.nodes.sort_unstable_by(|a, b| a.environment.cmp(&b.environment));
         absence
@@ -401,3 +390,6 @@ fn slot(counts: &mut Counts, outcome: Outcome) -> &mut u64 {
         Outcome::Quarantined => &mut counts.quarantined,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Keys in memory. There is no disk to seal them for; they are still never
+//! shown.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::db::Key;
+use super::{MemoryStore, no_team};
+use crate::domain::TeamId;
+use crate::ports::PortResult;
+use crate::ports::credentials::{Access, CredentialInfo, Credentials, Resolved};
+
+#[async_trait]
+impl Credentials for MemoryStore {
+    async fn resolve(&self, team: TeamId) -> PortResult<Resolved> {
+        let tables = self.tables();
+        let row = tables.team(team).ok_or_else(|| no_team(team))?;
+        let Some(key) = &row.key else { return Ok(Resolved::None) };
+        let base_url = tables.platforms.get(&row.platform).map(|p| p.base_url.clone());
+        Ok(Resolved::Access(Access {
+            platform: row.platform,
+            base_url: base_url.unwrap_or_default(),
+            team,
+            owner_uid: row.owner_uid,
+            session: key.secret.clone(),
+        }))
+    }
+
+    async fn replace(&self, team: TeamId, key: SecretString, owner_uid: i64) -> PortResult<()> {
+        let (mut tables, now) = (self.tables(), self.now());
+        tables.team(team).ok_or_else(|| no_team(team))?;
+        if let Some(row) = tables.teams.get_mut(&team) {
+            row.key = Some(Key { secret: key, set_at: now });
+            row.owner_uid = Some(owner_uid);
+            row.auth = None;
+        }
+        tables.make_due(team, now);
+        Ok(())
+    }
+
+    async fn erase(&self, team: TeamId) -> PortResult<()> {
+        let mut tables = self.tables();
+        let row = tables.teams.get_mut(&team).ok_or_else(|| no_team(team))?;
+        row.key = None;
+        Ok(())
+    }
+
+    async fn due_probes(&self, limit: u32, again_in: Duration) -> PortResult<Vec<TeamId>> {
+        let (mut tables, now) = (self.tables(), self.now());
+        let refused = tables.teams.iter_mut().filter(|(_, team)| team.deleted_at.is_none());
+        let due = refused.filter_map(|(id, team)| {
+            let auth = team.auth.as_mut().filter(|auth| auth.next_probe_at <= now)?;
+            auth.next_probe_at = now + again_in;
+            Some(*id)
+        });
+        Ok(due.take(limit as usize).collect())
+    }
+
+    async fn accepted(&self, team: TeamId) -> PortResult<bool> {
+        let (mut tables, now) = (self.tables(), self.now());
+        let row = tables.teams.get_mut(&team).ok_or_else(|| no_team(team))?;
+        let cleared = row.auth.take().is_some();
+        if cleared {
+            tables.make_due(team, now);
+        }
+        Ok(cleared)
+    }
+
+    async fn describe(&self, team: TeamId) -> PortResult<Option<CredentialInfo>> {
+        let tables = self.tables();
+        let row = tables.team(team).ok_or_else(|| no_team(team))?;
+        Ok(row.key.as_ref().map(|key| CredentialInfo {
+            key_id: "memory".to_owned(),
+            set_at: key.set_at,
+            owner_uid: row.owner_uid.unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,64 @@
+//! Readers of the outbox: every replica's tail, and the one relay.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use crate::domain::{Event, EventNo, ReplicaId, TeamId};
+use crate::ports::PortResult;
+use crate::ports::outbox::{Outbox, OutboxBounds};
+
+#[async_trait]
+impl Outbox for MemoryStore {
+    async fn after(&self, cursors: &[(TeamId, EventNo)], limit: usize) -> PortResult<Vec<Event>> {
+        let tables = self.tables();
+        let mut cursors = cursors.to_vec();
+        cursors.sort_unstable();
+        Ok(cursors
+            .into_iter()
+            .filter_map(|(team, no)| Some((tables.outbox.get(&team)?, no)))
+            .flat_map(|(outbox, no)| outbox.events.range(no.0 + 1..))
+            .take(limit)
+            .map(|(_, row)| row.event.clone())
+            .collect())
+    }
+
+    async fn bounds(&self, team: TeamId) -> PortResult<Option<OutboxBounds>> {
+        let tables = self.tables();
+        Ok(tables.outbox.get(&team).filter(|outbox| outbox.last > 0).map(|outbox| OutboxBounds {
+            first: EventNo(outbox.events.keys().next().copied().unwrap_or(outbox.last + 1)),
+            last: EventNo(outbox.last),
+        }))
+    }
+
+    async fn unrelayed(
+        &self,
+        me: ReplicaId,
+        lease: Duration,
+        limit: usize,
+    ) -> PortResult<Option<Vec<Event>>> {
+        let (mut tables, now) = (self.tables(), self.now());
+        if tables.relay.is_some_and(|(owner, until)| owner != me && until > now) {
+            return Ok(None);
+        }
+        tables.relay = Some((me, now + lease));
+        let rows = tables.outbox.values().flat_map(|outbox| outbox.events.values());
+        let mut waiting: Vec<Event> =
+            rows.filter(|row| !row.relayed).map(|row| row.event.clone()).collect();
+        waiting.sort_by_key(|event| (event.at, event.team_id, event.no));
+        waiting.truncate(limit);
+        Ok(Some(waiting))
+    }
+
+    async fn relayed(&self, events: &[(TeamId, EventNo)]) -> PortResult<()> {
+        let mut tables = self.tables();
+        for (team, no) in events {
+            let outbox = tables.outbox.get_mut(team);
+            if let Some(row) = outbox.and_then(|outbox| outbox.events.get_mut(&no.0)) {
+                row.relayed = true;
+            }
+        }
+        Ok(())
+    }
+}

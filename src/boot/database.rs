@@ -1,0 +1,83 @@
+//! The database: a given one, or the private cluster in the data directory.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use tokio_postgres::{Client, Config as PgConfig, NoTls};
+
+use super::BootError;
+use crate::adapters::postgres::cluster::{Cluster, ClusterOptions, Progress};
+use crate::adapters::postgres::migrate;
+use crate::config::Config;
+
+/// Name of the database in the private cluster.
+const DATABASE: &str = "vz_sync";
+
+/// A reachable database.
+pub struct Database {
+    /// How to connect.
+    pub config: PgConfig,
+    /// The private cluster, when it is ours.
+    pub cluster: Option<Cluster>,
+}
+
+impl Database {
+    /// Opens the database of the configuration: `database.url`, else a private
+    /// cluster below `database.data_dir`, started if it does not run.
+    pub async fn open(
+        config: &Config,
+        progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+    ) -> Result<Self, BootError> {
+        if let Some(url) = &config.database.url {
+            // tokio-postgres' parse errors name the offending option, never
+            // its value.
+            let config = PgConfig::from_str(url.expose_secret())
+                .map_err(|error| BootError::Database(format!("database.url: {error}")))?;
+            return Ok(Self { config, cluster: None });
+        }
+        let mut options = ClusterOptions::new(config.database.data_dir.join("pg"));
+        if let Some(progress) = progress {
+            options = options.on_progress(progress);
+        }
+        let cluster = Cluster::open(options).await?;
+        let admin = connect(&cluster.config("postgres")).await?;
+        let known = admin
+            .query_opt("select 1 from pg_database where datname = $1", &[&DATABASE])
+            .await
+            .map_err(|error| BootError::Database(error.to_string()))?;
+        if known.is_none() {
+            cluster.create_database(DATABASE, None).await?;
+        }
+        Ok(Self { config: cluster.config(DATABASE), cluster: Some(cluster) })
+    }
+
+    /// A session of its own.
+    pub async fn connect(&self) -> Result<Client, BootError> {
+        connect(&self.config).await
+    }
+
+    /// Applies what is missing of the schema.
+    pub async fn migrate(&self) -> Result<migrate::Report, BootError> {
+        Ok(migrate::up(&mut self.connect().await?).await?)
+    }
+
+    /// Stops the cluster if it is ours.
+    pub async fn close(self) -> Result<(), BootError> {
+        match self.cluster {
+            Some(cluster) => Ok(cluster.stop().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Connects, with the cause of a failure in words.
+async fn connect(config: &PgConfig) -> Result<Client, BootError> {
+    let (client, connection) = config.connect(NoTls).await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        BootError::Database(format!("{error}{}", cause.unwrap_or_default()))
+    })?;
+    // Ends with the client; its error reaches whoever uses the client.
+    tokio::spawn(connection);
+    Ok(client)
+}

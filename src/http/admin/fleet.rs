@@ -1,0 +1,147 @@
+//! Queues, replicas, platforms, teams and the rollout.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use vz_sync_actors::domain::TeamId;
+use vz_sync_actors::ports::due_queue::QueueDepths;
+use vz_sync_actors::ports::job_bus::BusDepths;
+use vz_sync_actors::ports::platforms::PlatformGate;
+use vz_sync_actors::ports::replicas::ReplicaView;
+use vz_sync_actors::ports::teams::{NewTeam, Rollout, TeamView};
+
+use super::AdminState;
+use crate::http::extract::{Json, PathIds};
+use crate::http::problem::{Kind, Problem};
+
+/// What waits where.
+#[derive(Serialize)]
+pub(super) struct Queues {
+    due: QueueDepths,
+    jobs: BusDepths,
+    published_unleased: u64,
+    queue_wait_ms: u64,
+}
+
+pub(super) async fn queues(State(admin): State<AdminState>) -> Result<Answer<Queues>, Problem> {
+    let ports = &admin.api.ports;
+    let (due, jobs, published_unleased) = tokio::try_join!(
+        ports.due_queue.depths(),
+        ports.job_bus.depths(),
+        ports.store.published_unleased()
+    )?;
+    let queue_wait_ms = admin.api.engine.queue_wait().as_millis() as u64;
+    Ok(Answer(Queues { due, jobs, published_unleased, queue_wait_ms }))
+}
+
+pub(super) async fn replicas(
+    State(admin): State<AdminState>,
+) -> Result<Answer<Vec<ReplicaView>>, Problem> {
+    let api = &admin.api;
+    Ok(Answer(api.ports.replicas.list(api.settings.dead_after).await?))
+}
+
+pub(super) async fn platforms(State(admin): State<AdminState>) -> Answer<Vec<PlatformGate>> {
+    Answer(admin.api.engine.gates().to_vec())
+}
+
+pub(super) async fn rollout(State(admin): State<AdminState>) -> Result<Answer<Rollout>, Problem> {
+    Ok(Answer(admin.api.ports.teams.rollout().await?))
+}
+
+pub(super) async fn set_rollout(
+    State(admin): State<AdminState>,
+    Json(rollout): Json<Rollout>,
+) -> Result<Answer<Rollout>, Problem> {
+    if rollout.percent > 100 {
+        return Err(Problem::new(Kind::INVALID_BODY, "percent must be 0 to 100."));
+    }
+    if rollout.teams.iter().any(|team| team.0 <= 0) {
+        return Err(Problem::new(Kind::INVALID_BODY, "A team id is a number above zero."));
+    }
+    admin.api.ports.teams.set_rollout(&rollout).await?;
+    let state = if rollout.enabled { "enabled" } else { "disabled" };
+    tracing::info!(event = "vz_sync_rollout_changed", state, "an operator changed the rollout");
+    admin.api.engine.nudge();
+    Ok(Answer(admin.api.ports.teams.rollout().await?))
+}
+
+pub(super) async fn teams(
+    State(admin): State<AdminState>,
+) -> Result<Answer<Vec<TeamView>>, Problem> {
+    Ok(Answer(admin.api.ports.teams.list().await?))
+}
+
+/// A team to be added or changed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TeamBody {
+    name: String,
+    platform_url: String,
+    #[serde(default)]
+    cohorts: Vec<String>,
+}
+
+pub(super) async fn put_team(
+    State(admin): State<AdminState>,
+    ids: PathIds,
+    Json(body): Json<TeamBody>,
+) -> Result<Answer<TeamView>, Problem> {
+    let id = TeamId(ids.number("team_id")?);
+    let refuse = |detail: &str| Err(Problem::new(Kind::INVALID_BODY, detail));
+    let sound = |text: &str| {
+        (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    };
+    if !sound(&body.name) || !body.cohorts.iter().all(|cohort| sound(cohort)) {
+        return refuse("name and cohorts are 1 to 200 characters without control characters.");
+    }
+    if !is_base_url(&body.platform_url) {
+        return refuse("platform_url is https://host or https://host:port, without a path.");
+    }
+    let platform_url = body.platform_url.trim_end_matches('/').to_owned();
+    let team = NewTeam { id, name: body.name, platform_url, cohorts: body.cohorts };
+    let view = admin.api.ports.teams.put(&team).await?;
+    tracing::info!(event = "vz_sync_team_put", team_id = id.0, "an operator added or changed a team");
+    admin.api.engine.nudge();
+    Ok(Answer(view))
+}
+
+/// A scheme and an authority, and nothing that hides behind them. Whether the
+/// address may be reached is the platform client's business.
+fn is_base_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<axum::http::Uri>() else { return false };
+    let scheme = matches!(uri.scheme_str(), Some("https" | "http"));
+    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    scheme && plain && uri.path() == "/" && uri.query().is_none()
+}
+
+pub(super) async fn remove_team(
+    State(admin): State<AdminState>,
+    ids: PathIds,
+) -> Result<StatusCode, Problem> {
+    let id = TeamId(ids.number("team_id")?);
+    if !admin.api.ports.teams.remove(id).await? {
+        return Err(Problem::not_found("The team"));
+    }
+    tracing::info!(event = "vz_sync_team_removed", team_id = id.0, "an operator removed a team");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_hides_nothing() {
+        for good in ["https://app.example", "https://app.example:8443/", "http://127.0.0.1:9"] {
+            assert!(is_base_url(good), "{good}");
+        }
+        for bad in [
+            "", "app.example", "ftp://a", "https://", "https://u:p@a", "https://a/path",
+            "https://a/?q", "https://a b", "javascript:alert(1)", "//a",
+        ] {
+            assert!(!is_base_url(bad), "{bad}");
+        }
+    }
+}
