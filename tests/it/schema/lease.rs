@@ -30,11 +30,24 @@ async fn environments_job(client: &Client) -> i64 {
 async fn take(client: &Client, job: i64, owner: Uuid) -> Option<(i64, i32)> {
     let run = Uuid::new_v4();
     let row = client
-        .query_opt(TAKE, &[&1_i64, &"environments", &job, &owner, &run, &180.0_f64, &15.0_f64])
+        .query_opt(
+            TAKE,
+            &[
+                &1_i64,
+                &"environments",
+                &job,
+                &owner,
+                &run,
+                &180.0_f64,
+                &15.0_f64,
+                &30.0_f64,
+                &5_i32,
+            ],
+        )
         .await
         .unwrap()?;
-    assert_eq!(row.get::<_, Uuid>("lease_run"), run);
-    Some((row.get("fence"), row.get("attempt")))
+    let granted = row.get::<_, &str>("verdict") == "granted";
+    granted.then(|| (row.get("fence"), row.get("attempt")))
 }
 
 async fn free(client: &Client) -> usize {

@@ -5,3 +5,4 @@ SET stale = true, stale_since = $4, stale_reason = m.reason, missing_since = NUL
     needs_validation = false, held = false, quarantined = false, fence = $5
 FROM unnest($2::text[], $3::text[]) AS m(id, reason)
 WHERE t.team_id = $1 AND t.id = m.id AND NOT t.stale AND t.fence <= $5
+RETURNING t.id, true AS newly

@@ -26,13 +26,13 @@ WITH facts AS MATERIALIZED (
                WHEN t.id IS NULL OR t.deleted_at IS NOT NULL OR NOT (SELECT enabled FROM rollout)
                     OR NOT ts.in_rollout OR NOT f.enabled
                     OR ts.paused_at IS NOT NULL OR f.scope_paused_at IS NOT NULL OR NOT ts.has_key
-                    OR (ts.auth_failed_at IS NOT NULL AND NOT probe.due) THEN 'resting'
+                    OR ts.auth_failed_at IS NOT NULL THEN 'resting'
                WHEN f.lease_run IS NOT NULL AND f.lease_until > f.at AND EXISTS (
                        SELECT FROM replicas r
                        WHERE r.boot_id = f.lease_owner
                          AND r.heartbeat_at > f.at - $7::float8 * interval '1 second') THEN 'busy'
                WHEN f.not_before > f.at THEN 'later'
-               WHEN NOT probe.due AND least(f.next_full_at, f.next_delta_at, f.requested_at) > f.at THEN 'fresh'
+               WHEN least(f.next_full_at, f.next_delta_at, f.requested_at) > f.at THEN 'fresh'
                WHEN f.attempt >= $9::int4 THEN 'exhausted'
                WHEN f.lease_run IS NOT NULL THEN 'dead_lease'
                ELSE 'granted'
@@ -40,11 +40,6 @@ WITH facts AS MATERIALIZED (
     FROM facts f
     LEFT JOIN teams t ON t.id = $1
     LEFT JOIN team_settings ts ON ts.team_id = $1
-    -- A refused key is tried again by one run of environments.
-    CROSS JOIN LATERAL (
-        SELECT $2 = 'environments' AND ts.auth_failed_at IS NOT NULL AND EXISTS (
-            SELECT FROM team_credentials c WHERE c.team_id = $1 AND c.next_probe_at <= f.at) AS due
-    ) probe
 ), state AS (
     UPDATE vz_sync_states s
     SET fence = CASE WHEN v.verdict = 'granted' THEN s.fence + 1 ELSE s.fence END,
@@ -96,9 +91,12 @@ SELECT v.verdict, v.at, v.lease_run AS holder, v.not_before, v.attempt AS attemp
        v.full_interval_seconds, v.delta_interval_seconds, v.platform_id, v.owner_uid, v.dispatched_at,
        v.requested_at, v.requested_environments, v.requested_trace,
        state.fence, job.attempt, job.mode, job.class,
+       -- What the last complete listing counted; only full runs say so.
        CASE WHEN v.verdict = 'granted' THEN (
-           SELECT sum(d.rows_total + d.rows_shared)::int8 FROM vz_sync_data_types d
-           WHERE d.team_id = $1 AND d.scope = $2 AND d.complete_at IS NOT NULL) END AS expected
+           SELECT (d.counts ->> 'listed')::int8 FROM vz_sync_jobs d
+           WHERE d.team_id = $1 AND d.scope = $2 AND d.state = 'succeeded' AND d.mode = 'full'
+             AND (d.counts ->> 'complete')::bool
+           ORDER BY d.id DESC LIMIT 1) END AS expected
 FROM judged v
 LEFT JOIN state ON true
 LEFT JOIN job ON true

@@ -12,15 +12,13 @@ use super::super::error::Fault;
 use super::PgStore;
 use super::changes::Changes;
 use super::db::Tx;
-use super::marks::Touch;
+use super::marks::{Marked, Touch};
 use super::outbox::Outgoing;
 use super::people::WAKE;
-use super::request::LOCK_SETTINGS;
 use super::rows::{self, Stamp};
 use super::{archive, holds, jobs, marks, outbox};
 
 const BEGIN: &str = include_str!("../sql/apply_begin.sql");
-const ACCEPT_KEY: &str = include_str!("../sql/accept_key.sql");
 const FINISH_RUN: &str = include_str!("../sql/finish_run.sql");
 const COMMIT_STATE: &str = include_str!("../sql/commit_state.sql");
 
@@ -37,18 +35,13 @@ impl PgStore {
         let (lease, key) = (apply.lease, apply.lease.key);
         let mut client = self.pools.pipeline.get().await?;
         let tx = Tx::begin(&mut client).await?;
-        let Some(row) = tx.row(BEGIN, &[&key.team.0]).await? else {
+        let Some(row) = tx.row(BEGIN, &[]).await? else {
             return Err(Fault::unreadable("the clock gave no answer"));
         };
         let now: OffsetDateTime = row.try_get("at")?;
         // Measured after the clock was read, so that the moment can only come
         // out too early: "current" must never be a lie.
         let sent = now - apply.sent_at.elapsed();
-        let auth_failed: bool = row.try_get("auth_failed")?;
-        if auth_failed {
-            // Before any state, since the admission trigger goes on to all of them.
-            tx.rows(LOCK_SETTINGS, &[&key.team.0]).await?;
-        }
         let Some(standing) = self.standing(&tx, apply).await? else {
             return Ok(Applied::Overtaken);
         };
@@ -62,12 +55,9 @@ impl PgStore {
             })
             .collect();
 
-        self.write_rows(&tx, stamp, apply, &inline).await?;
+        let marked = self.write_rows(&tx, stamp, apply, &inline).await?;
         let opened = holds::change(&tx, stamp, apply).await?;
         touch_data_types(&tx, stamp, apply, &inline).await?;
-        if auth_failed && apply.doubt.is_none() {
-            tx.execute(ACCEPT_KEY, &[&key.team.0]).await?;
-        }
         let runnable_again = commit_state(&tx, stamp, apply, &standing).await?;
         if let Some(scope) = apply.wake {
             tx.rows(WAKE, &[&key.team.0, &scope.as_str()]).await?;
@@ -77,7 +67,7 @@ impl PgStore {
         for (data_type, upserts) in &inline {
             changes.upserts(*data_type, upserts);
         }
-        changes.marks(apply);
+        changes.marks(&marked);
         if is_staged(apply) && self.staged.tells(lease.run) {
             changes.count_staged(&tx, stamp, lease.run).await?;
         }
@@ -132,7 +122,7 @@ impl PgStore {
         stamp: Stamp,
         apply: &Apply,
         inline: &[(DataType, Vec<&Upsert>)],
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<Marked>, Fault> {
         let run = apply.lease.run;
         if is_staged(apply) {
             // A few thousand wide rows are sorted here: in memory, if it can be.
@@ -152,11 +142,13 @@ impl PgStore {
                 archive::archive(tx, stamp, &table.stale).await?;
             }
         }
+        let mut marked = Vec::new();
         for table in &apply.tables {
-            marks::mark(tx, stamp, table).await?;
+            marked.extend(marks::mark(tx, stamp, table).await?);
             marks::quarantine(tx, stamp, table).await?;
         }
-        archive::annotate(tx, stamp, &apply.annotations).await
+        archive::annotate(tx, stamp, &apply.annotations).await?;
+        Ok(marked)
     }
 }
 
@@ -253,6 +245,9 @@ fn counts(apply: &Apply) -> Result<serde_json::Value, Fault> {
     }
     if let Some(fields) = sum.as_object_mut() {
         fields.insert("tables".to_owned(), tables.into());
+        // Whether `listed` is worth expecting of the next run.
+        let complete = apply.completeness.is_complete() && apply.doubt.is_none();
+        fields.insert("complete".to_owned(), complete.into());
     }
     Ok(sum)
 }

@@ -2,10 +2,11 @@
 
 use vz_sync_actors::domain::plan::UpsertKind;
 use vz_sync_actors::domain::{DataType, JobId, RunId};
-use vz_sync_actors::ports::store::{Apply, Upsert};
+use vz_sync_actors::ports::store::Upsert;
 
 use super::super::error::Fault;
 use super::db::{JsonText, Tx};
+use super::marks::Marked;
 use super::outbox::Numbers;
 use super::rows::Stamp;
 
@@ -44,18 +45,14 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Notes what the apply marks.
-    pub(super) fn marks(&mut self, apply: &'a Apply) {
-        for table in &apply.tables {
-            let missing = table.missing.iter().map(|(id, _)| (id, "missing"));
-            let stale = table.stale.iter().map(|(id, _)| (id, "stale"));
-            for (id, op) in missing.chain(stale) {
-                self.tables.push(table.data_type.as_str());
-                self.ids.push(id.as_str());
-                self.ops.push(op);
-                self.patches.push(None);
-                self.undos.push(None);
-            }
+    /// Notes rows that the apply marked.
+    pub(super) fn marks(&mut self, marked: &'a [Marked]) {
+        for Marked { data_type, id, op } in marked {
+            self.tables.push(data_type.as_str());
+            self.ids.push(id);
+            self.ops.push(op);
+            self.patches.push(None);
+            self.undos.push(None);
         }
     }
 

@@ -12,7 +12,6 @@ use super::db::{Tx, class, key, read, write};
 
 const FREE_EXPIRED: &str = include_str!("../sql/free_expired.sql");
 const CLAIM_DUE: &str = include_str!("../sql/claim_due.sql");
-const CLAIM_PROBES: &str = include_str!("../sql/claim_probes.sql");
 const MARK_PUBLISHED: &str = "UPDATE vz_sync_jobs SET published_at = clock_timestamp()
      WHERE id = ANY ($1::int8[]) AND state = 'queued'";
 const PUBLISHED_UNLEASED: &str =
@@ -28,11 +27,7 @@ impl PgStore {
         let mut client = self.pools.pipeline.get().await?;
         let tx = Tx::begin(&mut client).await?;
         tx.execute(FREE_EXPIRED, &[]).await?;
-        let mut rows = tx.rows(CLAIM_DUE, &[&batch, &seconds]).await?;
-        let room = batch - rows.len() as i64;
-        if room > 0 {
-            rows.extend(tx.rows(CLAIM_PROBES, &[&room, &seconds]).await?);
-        }
+        let rows = tx.rows(CLAIM_DUE, &[&batch, &seconds]).await?;
         let entries: Result<Vec<DueEntry>, Fault> = rows.iter().map(entry).collect();
         let mut entries = entries?;
         tx.commit().await?;

@@ -47,21 +47,41 @@ const fn has_absence(data_type: DataType) -> bool {
     matches!(data_type, DataType::Environments | DataType::Nodes)
 }
 
-pub(super) async fn mark(tx: &Tx<'_>, stamp: Stamp, table: &TableApply) -> Result<(), Fault> {
-    if !has_absence(table.data_type) {
-        return Ok(());
+/// A row that an apply marked and that was not so before.
+pub(super) struct Marked {
+    pub(super) data_type: DataType,
+    pub(super) id: String,
+    pub(super) op: &'static str,
+}
+
+pub(super) async fn mark(
+    tx: &Tx<'_>,
+    stamp: Stamp,
+    table: &TableApply,
+) -> Result<Vec<Marked>, Fault> {
+    let data_type = table.data_type;
+    let mut marked = Vec::new();
+    if !has_absence(data_type) {
+        return Ok(marked);
     }
-    if !table.missing.is_empty() {
-        let (ids, reasons) = in_order(&table.missing, |reason| reason.as_str());
-        let sql = of_table(MARK_MISSING, table.data_type);
-        tx.execute(&sql, &[&stamp.team.0, &ids, &reasons, &stamp.sent, &stamp.fence.0]).await?;
+    let missing = in_order(&table.missing, |reason| reason.as_str());
+    let stale = in_order(&table.stale, |reason| reason.as_str());
+    for (sql, (ids, reasons), op) in
+        [(MARK_MISSING, missing, "missing"), (MARK_STALE, stale, "stale")]
+    {
+        if ids.is_empty() {
+            continue;
+        }
+        let sql = of_table(sql, data_type);
+        let rows =
+            tx.rows(&sql, &[&stamp.team.0, &ids, &reasons, &stamp.sent, &stamp.fence.0]).await?;
+        for row in rows {
+            if row.try_get("newly")? {
+                marked.push(Marked { data_type, id: row.try_get("id")?, op });
+            }
+        }
     }
-    if !table.stale.is_empty() {
-        let (ids, reasons) = in_order(&table.stale, |reason| reason.as_str());
-        let sql = of_table(MARK_STALE, table.data_type);
-        tx.execute(&sql, &[&stamp.team.0, &ids, &reasons, &stamp.sent, &stamp.fence.0]).await?;
-    }
-    Ok(())
+    Ok(marked)
 }
 
 /// Keeps what failed its schema, and puts the rows served instead in doubt.
