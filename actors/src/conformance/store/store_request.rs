@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{StoreSubject, unchanged};
+use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, Failure, FailureClass, JobState, Mode, TeamId};
-use crate::ports::store::{Ending, Idempotency, Requested, Resting, Settlement, SyncRequest};
+use crate::ports::store::{Ending, Idempotency, Requested, Resting, SyncRequest};
 use crate::ports::teams::Rollout;
 use crate::testkit::fixtures::{environments_of, sync_request};
 
@@ -132,7 +132,7 @@ pub async fn a_person_ends_backoff_but_not_throttling(subject: &StoreSubject) {
         } else {
             Ending::Postponed { reason: "throttled", wait }
         };
-        subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap();
+        subject.store.settle(&ended(&lease, ending)).await.unwrap();
         subject.request(key, Class::Demand).await;
         assert_eq!(subject.claims(key).await, None, "a reader does not end a wait");
         subject.pace.pass(Duration::from_secs(31)).await;
