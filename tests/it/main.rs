@@ -2,5 +2,6 @@
 
 mod cluster;
 mod schema;
+mod sides;
 mod store;
 mod support;

@@ -1,11 +1,12 @@
 //! One statement through the pool: what most adapters need of a connection.
 
-use deadpool_postgres::{Object, Pool, PoolError, Transaction};
+use deadpool_postgres::{Object, Pool, Transaction};
 use time::OffsetDateTime;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::{Row, Statement};
 use vz_sync_actors::ports::{PortError, PortResult};
+
+use super::error::{Fault, judged, told};
 
 const SERVICE: &str = "postgres";
 
@@ -14,22 +15,19 @@ pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
 /// Takes a connection.
 pub(super) async fn connection(pool: &Pool) -> PortResult<Object> {
-    pool.get().await.map_err(|error| match error {
-        PoolError::Backend(error) => refused_or_down(&error),
-        other => PortError::Unavailable { service: SERVICE, message: other.to_string() },
-    })
+    pool.get().await.map_err(|error| Fault::Pool(error).into())
 }
 
 /// Prepares through the connection's cache.
 pub(super) async fn prepare(client: &Object, sql: &str) -> PortResult<Statement> {
-    client.prepare_cached(sql).await.map_err(|error| refused_or_down(&error))
+    client.prepare_cached(sql).await.map_err(|error| judged(&error))
 }
 
 /// Rows of one cached statement.
 pub(super) async fn rows(pool: &Pool, sql: &str, params: &Params<'_>) -> PortResult<Vec<Row>> {
     let client = connection(pool).await?;
     let statement = prepare(&client, sql).await?;
-    client.query(&statement, params).await.map_err(|error| refused_or_down(&error))
+    client.query(&statement, params).await.map_err(|error| judged(&error))
 }
 
 /// The row of a statement that gives one at most.
@@ -41,24 +39,7 @@ pub(super) async fn row(pool: &Pool, sql: &str, params: &Params<'_>) -> PortResu
 pub(super) async fn execute(pool: &Pool, sql: &str, params: &Params<'_>) -> PortResult<u64> {
     let client = connection(pool).await?;
     let statement = prepare(&client, sql).await?;
-    client.execute(&statement, params).await.map_err(|error| refused_or_down(&error))
-}
-
-/// A statement's failure in the engine's words.
-pub(super) fn refused_or_down(error: &Error) -> PortError {
-    let Some(database) = error.as_db_error() else {
-        return PortError::Unavailable { service: SERVICE, message: chain(error) };
-    };
-    let message = format!("{} ({})", database.message(), database.code().code());
-    // Class 08 connection, 40 rollback, 53 resources, 57 operator; 55P03 a lock did not come in time.
-    let transient =
-        ["08", "40", "53", "57"].iter().any(|class| database.code().code().starts_with(class))
-            || *database.code() == SqlState::LOCK_NOT_AVAILABLE;
-    if transient {
-        PortError::Unavailable { service: SERVICE, message }
-    } else {
-        PortError::Refused { service: SERVICE, message }
-    }
+    client.execute(&statement, params).await.map_err(|error| judged(&error))
 }
 
 /// A refusal of our own.
@@ -66,20 +47,9 @@ pub(super) fn refused(message: impl Into<String>) -> PortError {
     PortError::Refused { service: SERVICE, message: message.into() }
 }
 
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Reads a column; a type that does not fit is a refusal that names it.
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: &str) -> PortResult<T> {
-    row.try_get(column).map_err(|error| refused(chain(&error)))
+    row.try_get(column).map_err(|error| refused(told(&error)))
 }
 
 /// Reads a column of words.
@@ -112,38 +82,33 @@ pub(super) struct Work<'a>(Transaction<'a>);
 impl<'a> Work<'a> {
     /// Begins one.
     pub(super) async fn begin(client: &'a mut Object) -> PortResult<Self> {
-        client.transaction().await.map(Self).map_err(|error| refused_or_down(&error))
+        client.transaction().await.map(Self).map_err(|error| judged(&error))
     }
 
     /// Rows touched.
     pub(super) async fn run(&self, sql: &str, params: &Params<'_>) -> PortResult<u64> {
         let statement = self.prepare(sql).await?;
-        self.0.execute(&statement, params).await.map_err(|error| refused_or_down(&error))
+        self.0.execute(&statement, params).await.map_err(|error| judged(&error))
     }
 
     /// The row of a statement that gives one at most.
     pub(super) async fn maybe(&self, sql: &str, params: &Params<'_>) -> PortResult<Option<Row>> {
         let statement = self.prepare(sql).await?;
-        self.0.query_opt(&statement, params).await.map_err(|error| refused_or_down(&error))
+        self.0.query_opt(&statement, params).await.map_err(|error| judged(&error))
     }
 
     /// The row of a statement that gives one.
     pub(super) async fn one(&self, sql: &str, params: &Params<'_>) -> PortResult<Row> {
         let statement = self.prepare(sql).await?;
-        self.0.query_one(&statement, params).await.map_err(|error| refused_or_down(&error))
+        self.0.query_one(&statement, params).await.map_err(|error| judged(&error))
     }
 
     /// Commits; an answer that is lost on the way leaves the outcome unknown.
     pub(super) async fn commit(self) -> PortResult<()> {
-        self.0.commit().await.map_err(|error| match refused_or_down(&error) {
-            PortError::Unavailable { service, message } if error.as_db_error().is_none() => {
-                PortError::OutcomeUnknown { service, message }
-            }
-            other => other,
-        })
+        self.0.commit().await.map_err(|error| Fault::Commit(error).into())
     }
 
     async fn prepare(&self, sql: &str) -> PortResult<Statement> {
-        self.0.prepare_cached(sql).await.map_err(|error| refused_or_down(&error))
+        self.0.prepare_cached(sql).await.map_err(|error| judged(&error))
     }
 }

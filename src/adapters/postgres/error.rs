@@ -95,7 +95,8 @@ fn lost(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-fn judged(error: &tokio_postgres::Error) -> PortError {
+/// A statement's failure in the engine's words.
+pub(super) fn judged(error: &tokio_postgres::Error) -> PortError {
     let message = told(error);
     let passing = error.as_db_error().is_none_or(|server| {
         let code = server.code().code();
@@ -121,7 +122,7 @@ fn is_conversion(error: &tokio_postgres::Error) -> bool {
 }
 
 /// The server's message and code, or the driver's text with its causes.
-fn told(error: &tokio_postgres::Error) -> String {
+pub(super) fn told(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
         return format!("{} ({})", server.message(), server.code().code());
     }

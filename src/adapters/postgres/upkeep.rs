@@ -12,7 +12,8 @@ use tokio_postgres::error::SqlState;
 use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::upkeep::{Retention, Tidied, Upkeep};
 
-use super::call::{Params, connection, get, refused_or_down};
+use super::call::{Params, connection, get};
+use super::error::judged;
 
 /// Any number that nothing else in the database locks.
 const LOCK_KEY: i64 = 0x765a_4a61_6e69_746f;
@@ -51,10 +52,10 @@ impl Upkeep for PgUpkeep {
         let session = Session(Object::take(connection(&self.pool).await?), i64::from(batch.max(1)));
         let lock = "SELECT pg_try_advisory_lock($1) AS mine";
         let row = session.0.query_one(lock, &[&LOCK_KEY]).await;
-        if !get::<bool>(&row.map_err(|error| refused_or_down(&error))?, "mine")? {
+        if !get::<bool>(&row.map_err(|error| judged(&error))?, "mine")? {
             return Ok(None);
         }
-        session.0.batch_execute(TABLE_WAIT).await.map_err(|error| refused_or_down(&error))?;
+        session.0.batch_execute(TABLE_WAIT).await.map_err(|error| judged(&error))?;
         session.tidy(retention).await.map(Some)
     }
 }
@@ -100,7 +101,7 @@ impl Session {
         match self.0.query_one(sql, params).await {
             Ok(row) => Ok(get::<i64>(&row, "n")?.unsigned_abs()),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(0),
-            Err(error) => Err(refused_or_down(&error)),
+            Err(error) => Err(judged(&error)),
         }
     }
 
@@ -125,7 +126,7 @@ impl Session {
                 &[&kept.as_secs_f64()],
             )
             .await
-            .map_err(|error| refused_or_down(&error))?;
+            .map_err(|error| judged(&error))?;
         let mut gone = 0;
         for part in &parts {
             gone += self.old(get(part, "part")?, "found_at", kept).await?;
@@ -137,7 +138,7 @@ impl Session {
         let mut gone = 0;
         loop {
             let row = self.0.query_one(PURGE_JOB_LOGS, &[&kept.as_secs_f64(), &self.1]).await;
-            let batch: i64 = get(&row.map_err(|error| refused_or_down(&error))?, "gone")?;
+            let batch: i64 = get(&row.map_err(|error| judged(&error))?, "gone")?;
             gone += batch.unsigned_abs();
             if batch < self.1 {
                 return Ok(gone);
@@ -150,14 +151,13 @@ impl Session {
         let sql = "SELECT id FROM teams WHERE deleted_at <= now() - $1::float8 * interval '1 second' ORDER BY id";
         let teams = self.0.query(sql, &[&kept.as_secs_f64()]).await;
         let mut gone = 0;
-        for row in &teams.map_err(|error| refused_or_down(&error))? {
+        for row in &teams.map_err(|error| judged(&error))? {
             let team: i64 = get(row, "id")?;
             for table in TEAM_TABLES {
                 gone += self.of_team(table, team).await?;
             }
             let last = "DELETE FROM teams WHERE id = $1 AND deleted_at IS NOT NULL";
-            gone +=
-                self.0.execute(last, &[&team]).await.map_err(|error| refused_or_down(&error))?;
+            gone += self.0.execute(last, &[&team]).await.map_err(|error| judged(&error))?;
         }
         Ok(gone)
     }
@@ -172,7 +172,7 @@ impl Session {
         let mut gone = 0;
         loop {
             let batch = self.0.execute(&sql, &[&team, &self.1]).await;
-            let batch = batch.map_err(|error| refused_or_down(&error))?;
+            let batch = batch.map_err(|error| judged(&error))?;
             gone += batch;
             if batch < self.1.unsigned_abs() {
                 return Ok(gone);
@@ -190,7 +190,7 @@ impl Session {
                 Some(seconds) => self.0.execute(&sql, &[&self.1, seconds]).await,
                 None => self.0.execute(&sql, &[&self.1]).await,
             };
-            let batch = batch.map_err(|error| refused_or_down(&error))?;
+            let batch = batch.map_err(|error| judged(&error))?;
             gone += batch;
             if batch < self.1.unsigned_abs() {
                 return Ok(gone);

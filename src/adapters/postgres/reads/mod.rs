@@ -24,7 +24,8 @@ use vz_sync_actors::ports::reads::{
     ScopeStatus, Staleness, TeamSummary,
 };
 
-use super::call::{connection, get, moment, prepare, refused_or_down, row, rows, word};
+use super::call::{connection, get, moment, prepare, row, rows, word};
+use super::error::judged;
 
 const SCOPE_STATUS: &str = include_str!("../sql/scope_status.sql");
 const TEAM_COUNTS: &str = include_str!("../sql/team_counts.sql");
@@ -144,10 +145,10 @@ impl Reads for PgReads {
         let prepared = if statement.common {
             prepare(&client, &statement.sql).await?
         } else {
-            client.prepare(&statement.sql).await.map_err(|error| refused_or_down(&error))?
+            client.prepare(&statement.sql).await.map_err(|error| judged(&error))?
         };
         let rows =
-            client.query(&prepared, &params).await.map_err(|error| refused_or_down(&error))?;
+            client.query(&prepared, &params).await.map_err(|error| judged(&error))?;
         drop(client);
         let size = page::page_size(query) as usize;
         let page = rows.iter().take(size).map(item).collect::<PortResult<Vec<_>>>()?;

@@ -49,7 +49,8 @@ pub(super) fn read(row: &Row) -> PortResult<Option<ScopeStatus>> {
     let class: Option<&str> = get(row, "last_error_class")?;
     let code: Option<&str> = get(row, "last_error_code")?;
     let failures = get::<i32>(row, "failures")?.unsigned_abs();
-    let not_before = moment(row, "not_before")?;
+    // One that has passed keeps nobody back.
+    let not_before = moment(row, "not_before")?.filter(|moment| *moment > now);
     let circuit_open_until = moment(row, "circuit_open_until")?;
     let queued = job::read(row, "q_")?;
     let facts = Facts {
@@ -57,7 +58,6 @@ pub(super) fn read(row: &Row) -> PortResult<Option<ScopeStatus>> {
         resting: resting.as_ref(),
         leased: lease.is_some(),
         waits_for: not_before
-            .filter(|moment| *moment > now)
             .map(|_| get::<Option<&str>>(row, "not_before_reason"))
             .transpose()?
             .map(|reason| reason.unwrap_or("backoff")),
