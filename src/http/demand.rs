@@ -111,9 +111,9 @@ async fn run_ended(events: &mut Subscription, scope: Scope) -> bool {
 
 /// A stale read asks for a delta behind the reader's back.
 fn demand_if_stale(api: &ApiState, facts: &[FreshnessFacts]) {
-    let stale = facts.iter().find(|table| {
-        judge(table).stale_reason.is_some_and(|reason| reason.can_be_helped())
-    });
+    let stale = facts
+        .iter()
+        .find(|table| judge(table).stale_reason.is_some_and(|reason| reason.can_be_helped()));
     let Some(stale) = stale else { return };
     let (key, mode) = (stale.scope.key, mode(facts));
     if api.may_demand(key) {

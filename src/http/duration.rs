@@ -39,12 +39,19 @@ mod tests {
     #[test]
     fn spans_read_as_people_write_them() {
         let millis = |text| Span::parse(text).map(|span| span.0.as_millis());
-        for (text, expected) in
-            [("30s", 30_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7", 7000), ("0s", 0)]
-        {
+        for (text, expected) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("7", 7000),
+            ("0s", 0),
+        ] {
             assert_eq!(millis(text), Some(expected), "{text}");
         }
-        for text in ["", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h", "1 s"] {
+        for text in
+            ["", "s", "-1s", "1.5s", "1d", "99999999999999999999s", "18446744073709551615h", "1 s"]
+        {
             assert_eq!(millis(text), None, "{text}");
         }
     }

@@ -50,7 +50,8 @@ pub fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let Ok(tag) = tag.to_str() else { return false };
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(
         |value| {
-            value.trim() == "*" || value.split(',').any(|candidate| opaque(candidate) == opaque(tag))
+            value.trim() == "*"
+                || value.split(',').any(|candidate| opaque(candidate) == opaque(tag))
         },
     )
 }

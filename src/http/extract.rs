@@ -120,11 +120,10 @@ pub struct PathIds(Vec<(String, String)>);
 impl PathIds {
     /// A part as text of at most 256 bytes without control characters.
     pub fn text(&self, name: &str) -> Result<&str, Problem> {
-        let (_, text) = self
-            .0
-            .iter()
-            .find(|(key, _)| key == name)
-            .ok_or_else(|| Problem::new(Kind::INVALID_ID, format!("The path has no {name}.")))?;
+        let (_, text) =
+            self.0.iter().find(|(key, _)| key == name).ok_or_else(|| {
+                Problem::new(Kind::INVALID_ID, format!("The path has no {name}."))
+            })?;
         if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
             let detail = format!("{name} must be 1 to 256 bytes without control characters.");
             return Err(Problem::new(Kind::INVALID_ID, detail));

@@ -29,8 +29,8 @@ pub mod routes;
 pub mod server;
 mod slots;
 pub mod sse;
-pub mod state;
 mod stall;
+pub mod state;
 
 #[cfg(test)]
 mod tests;

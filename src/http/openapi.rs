@@ -34,8 +34,10 @@ pub fn frame() -> OpenApiRouter<ApiState> {
     let mut document = Document::openapi();
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.bearer_format = Some("JWT".into());
-    bearer.description =
-        Some("Claim `teams`: {\"42\": \"owner\"}. The list beside each route names its permission.".into());
+    bearer.description = Some(
+        "Claim `teams`: {\"42\": \"owner\"}. The list beside each route names its permission."
+            .into(),
+    );
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     OpenApiRouter::with_openapi(document)

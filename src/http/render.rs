@@ -41,8 +41,17 @@ struct Rendered<'a> {
 /// Members that the row itself has; a column of the same name must not double
 /// them.
 const OWN: [&str; 11] = [
-    "id", "team_id", "source_version", "synced_at", "first_seen_at", "stale", "stale_since",
-    "missing_since", "needs_validation", "payload", "nodes",
+    "id",
+    "team_id",
+    "source_version",
+    "synced_at",
+    "first_seen_at",
+    "stale",
+    "stale_since",
+    "missing_since",
+    "needs_validation",
+    "payload",
+    "nodes",
 ];
 
 /// One row; `nodes` are added when they were asked for.

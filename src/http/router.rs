@@ -22,9 +22,8 @@ pub fn public(
     let settings = &api.settings;
     let timed = from_fn_with_state(settings.request_timeout, layers::limit_time);
     let answering: OpenApiRouter<ApiState> = routes::answering().route_layer(timed);
-    let (router, document) = openapi::frame()
-        .nest("/api/v1", answering.merge(routes::streaming()))
-        .split_for_parts();
+    let (router, document) =
+        openapi::frame().nest("/api/v1", answering.merge(routes::streaming())).split_for_parts();
     let router = router
         .merge(openapi::pages(&document)?)
         .merge(extra)

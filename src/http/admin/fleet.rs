@@ -102,7 +102,11 @@ pub(super) async fn put_team(
     let platform_url = body.platform_url.trim_end_matches('/').to_owned();
     let team = NewTeam { id, name: body.name, platform_url, cohorts: body.cohorts };
     let view = admin.api.ports.teams.put(&team).await?;
-    tracing::info!(event = "vz_sync_team_put", team_id = id.0, "an operator added or changed a team");
+    tracing::info!(
+        event = "vz_sync_team_put",
+        team_id = id.0,
+        "an operator added or changed a team"
+    );
     admin.api.engine.nudge();
     Ok(Answer(view))
 }
@@ -138,8 +142,16 @@ mod tests {
             assert!(is_base_url(good), "{good}");
         }
         for bad in [
-            "", "app.example", "ftp://a", "https://", "https://u:p@a", "https://a/path",
-            "https://a/?q", "https://a b", "javascript:alert(1)", "//a",
+            "",
+            "app.example",
+            "ftp://a",
+            "https://",
+            "https://u:p@a",
+            "https://a/path",
+            "https://a/?q",
+            "https://a b",
+            "javascript:alert(1)",
+            "//a",
         ] {
             assert!(!is_base_url(bad), "{bad}");
         }

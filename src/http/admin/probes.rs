@@ -39,7 +39,8 @@ pub(super) async fn live(State(admin): State<AdminState>) -> Response {
     if (admin.heartbeat)().await {
         Json(serde_json::json!({ "alive": true })).into_response()
     } else {
-        let body = serde_json::json!({ "alive": false, "reason": "the root supervisor does not answer" });
+        let body =
+            serde_json::json!({ "alive": false, "reason": "the root supervisor does not answer" });
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     }
 }
@@ -65,10 +66,8 @@ pub(super) async fn ready(State(admin): State<AdminState>) -> Response {
 /// Prometheus text.
 pub(super) async fn metrics(State(admin): State<AdminState>) -> Response {
     match metrics::render(&admin.api).await {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-                .into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+            .into_response(),
         Err(error) => {
             tracing::error!(event = "metrics_failed", error = %error, "metrics could not be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -141,7 +141,9 @@ fn read(data_type: DataType, text: &str) -> Result<One, Problem> {
             "at" if data_type == DataType::Environments => {
                 match OffsetDateTime::parse(&value, &Rfc3339) {
                     Ok(at) => one.at = Some(at),
-                    Err(_) => return refuse("at must be an RFC 3339 time, e.g. 2026-11-20T12:00:00Z."),
+                    Err(_) => {
+                        return refuse("at must be an RFC 3339 time, e.g. 2026-11-20T12:00:00Z.");
+                    }
                 }
             }
             _ if data_type == DataType::Environments => {
@@ -177,7 +179,11 @@ async fn one(
     };
     // The row's own time counts for its table; the nodes' table counts whole.
     let freshness = facts.iter().map(|table| {
-        if table.data_type == data_type { judge_at(table, Some(row.synced_at)) } else { judge(table) }
+        if table.data_type == data_type {
+            judge_at(table, Some(row.synced_at))
+        } else {
+            judge(table)
+        }
     });
     let freshness = freshness.reduce(staler).ok_or_else(|| Problem::not_found("The team"))?;
 

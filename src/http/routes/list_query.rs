@@ -228,9 +228,24 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
         for text in [
-            "colour=red", "limit=0", "limit=501", "limit=x", "limit=-1", "sort=payload", "sort=--env_name",
-            "include=secrets", "include_stale=maybe", "status=BROKE", "owner_uid=me", "wait=2s",
-            "max_age=1s&wait=21s", "max_age=soon", "cursor=abc", "cursor=", "q=a&q=b", "env_name=%00",
+            "colour=red",
+            "limit=0",
+            "limit=501",
+            "limit=x",
+            "limit=-1",
+            "sort=payload",
+            "sort=--env_name",
+            "include=secrets",
+            "include_stale=maybe",
+            "status=BROKE",
+            "owner_uid=me",
+            "wait=2s",
+            "max_age=1s&wait=21s",
+            "max_age=soon",
+            "cursor=abc",
+            "cursor=",
+            "q=a&q=b",
+            "env_name=%00",
         ] {
             let problem = environments(text).expect_err(text);
             assert_eq!(problem.kind(), Kind::INVALID_QUERY, "{text}");

@@ -101,7 +101,8 @@ fn check(body: &TriggerBody) -> Result<(), Problem> {
     if body.environments.len() > MAX_ENVIRONMENTS {
         return refuse("At most 20 environments can be named.");
     }
-    let sound = |name: &String| (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
+    let sound =
+        |name: &String| (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
     if !body.environments.iter().all(sound) {
         return refuse("An environment is named by 1 to 128 bytes without control characters.");
     }
@@ -137,9 +138,10 @@ fn trace_parent(headers: &HeaderMap) -> Option<String> {
 fn resting(why: &Resting) -> Problem {
     let retry = 30;
     match why {
-        Resting::OutOfRollout => {
-            Problem::new(Kind::OUT_OF_ROLLOUT, "What is mirrored is still served; it is not refreshed.")
-        }
+        Resting::OutOfRollout => Problem::new(
+            Kind::OUT_OF_ROLLOUT,
+            "What is mirrored is still served; it is not refreshed.",
+        ),
         Resting::Paused(_) => Problem::new(Kind::PAUSED, "Resume the team first."),
         Resting::NoCredentials => Problem::new(Kind::NO_CREDENTIALS, "The Owner must store a key."),
         Resting::Auth(_) => Problem::new(Kind::KEY_REFUSED, "The Owner must store a new key."),

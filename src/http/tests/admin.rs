@@ -20,7 +20,11 @@ async fn only_probes_and_metrics_need_no_token() {
     }
     let paths = ["actors", "actors/root", "queues", "replicas", "platforms", "rollout", "teams"];
     for path in paths.map(|path| format!("/admin/{path}")) {
-        for headers in [vec![], vec![("authorization", "Bearer wrong")], vec![("authorization", &*world.owner())]] {
+        for headers in [
+            vec![],
+            vec![("authorization", "Bearer wrong")],
+            vec![("authorization", &*world.owner())],
+        ] {
             let answer = read(world.admin.clone(), request("GET", &path, &headers, "")).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
             assert_eq!(answer.headers["content-type"], "application/problem+json");
@@ -66,7 +70,11 @@ async fn teams_and_rollout_are_changed_while_running() {
     let body = r#"{"name":"third","platform_url":"https://app.platform.example/"}"#;
     let put = admin(&world, "PUT", "/admin/teams/3", body).await;
     assert_eq!((put.status, &put.json["id"]), (StatusCode::OK, &json!(3)), "{}", put.json);
-    for bad in [r#"{"name":"x"}"#, r#"{"name":"","platform_url":"https://a"}"#, r#"{"name":"x","platform_url":"https://u@a"}"#] {
+    for bad in [
+        r#"{"name":"x"}"#,
+        r#"{"name":"","platform_url":"https://a"}"#,
+        r#"{"name":"x","platform_url":"https://u@a"}"#,
+    ] {
         let answer = admin(&world, "PUT", "/admin/teams/3", bad).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
     }

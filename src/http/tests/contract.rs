@@ -100,7 +100,12 @@ async fn only_listed_origins_may_call() {
     let world = World::start_with(config).await;
     let listed = preflight(&world, "https://dash.example").await;
     assert_eq!(listed["access-control-allow-origin"], "https://dash.example");
-    assert!(preflight(&world, "https://evil.example").await.get("access-control-allow-origin").is_none());
+    assert!(
+        preflight(&world, "https://evil.example")
+            .await
+            .get("access-control-allow-origin")
+            .is_none()
+    );
     let owner = world.owner();
     let headers = [("origin", "https://dash.example"), ("authorization", owner.as_str())];
     let answer = world.send("GET", "/api/v1/teams", &headers, "").await;

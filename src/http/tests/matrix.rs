@@ -23,7 +23,9 @@ fn routes(document: &Value) -> Vec<Route> {
             routes.push(Route {
                 method: method.to_uppercase(),
                 path: path.replace("{team_id}", "1").replace("{id}", "1"),
-                permission: permission.unwrap_or_else(|| panic!("{path} names no permission")).into(),
+                permission: permission
+                    .unwrap_or_else(|| panic!("{path} names no permission"))
+                    .into(),
             });
         }
     }
@@ -59,7 +61,10 @@ async fn every_route_knows_who_may() {
             assert_eq!(stranger.status, StatusCode::OK, "{name}");
         } else {
             assert_eq!(stranger.status, StatusCode::NOT_FOUND, "{name}");
-            assert_eq!(stranger.json["detail"], "The team does not exist, or not for you", "{name}");
+            assert_eq!(
+                stranger.json["detail"], "The team does not exist, or not for you",
+                "{name}"
+            );
         }
         // The Owner last: what an Owner may do takes away from the others.
         for role in [Role::Developer, Role::Manager, Role::Owner] {
@@ -120,7 +125,8 @@ async fn the_document_is_complete() {
 async fn the_admin_routes_are_not_public() {
     let world = World::start().await;
     let header = format!("Bearer {}", super::world::ADMIN);
-    for path in ["/livez", "/readyz", "/metrics", "/admin/actors", "/admin/rollout", "/admin/teams"] {
+    for path in ["/livez", "/readyz", "/metrics", "/admin/actors", "/admin/rollout", "/admin/teams"]
+    {
         for token in [&header, &world.owner()] {
             let answer = world.send("GET", path, &[("authorization", token)], "").await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");

@@ -27,8 +27,7 @@ async fn a_run_leaves_its_figures() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     // One description per family, as scrapers demand.
-    let mut families: Vec<_> =
-        text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let mut families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let all = families.len();
     families.dedup();
     assert_eq!(all, families.len());

@@ -94,7 +94,8 @@ async fn history_tells_what_changed_and_how_it_was() {
     assert_eq!(changes["items"].as_array().unwrap().len(), 1, "{changes}");
     assert_eq!(changes["items"][0]["patch"][0]["path"], "/env/status");
     let after = changes["next_after"].as_i64().unwrap();
-    let rest = world.get(&format!("/api/v1/teams/1/changes?data_type=environments&after={after}")).await;
+    let rest =
+        world.get(&format!("/api/v1/teams/1/changes?data_type=environments&after={after}")).await;
     assert!(rest.json["items"].as_array().unwrap().is_empty());
 
     let one = world.get(&format!("{LIST}/appid-alpha")).await;
@@ -117,6 +118,9 @@ async fn a_patient_reader_gets_a_younger_answer() {
     tokio::time::sleep(Duration::from_secs(120)).await;
     let patient = world.get(&format!("{LIST}?max_age=30s&wait=10s")).await;
     assert!(synced(&patient) > synced(&old), "{} {}", synced(&patient), synced(&old));
+    let jobs = world.get("/api/v1/teams/1/vz-sync/jobs").await.json;
+    let jobs = jobs["items"].as_array().unwrap();
+    assert!(jobs.iter().any(|job| job["class"] == "demand" && job["requested_by"] == "reader"));
 }
 
 #[tokio::test(start_paused = true)]

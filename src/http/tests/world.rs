@@ -31,8 +31,8 @@ use vz_sync_actors::parts::Ports;
 use vz_sync_actors::ports::clock::Clock;
 use vz_sync_actors::ports::credentials::{Access, Credentials};
 use vz_sync_actors::ports::platform::{
-    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outlines,
-    Platform, PlatformResult,
+    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outline,
+    Outlines, Platform, PlatformResult,
 };
 use vz_sync_actors::ports::teams::{NewTeam, Rollout, Teams};
 use vz_sync_actors::settings::Settings;
@@ -59,11 +59,24 @@ fn version(payload: &str) -> SourceVersion {
     SourceVersion(Sha256::digest(payload).into())
 }
 
+fn payload(name: &str, status: i32) -> Value {
+    json!({"env": {"appid": format!("appid-{name}"), "envName": name, "status": status}})
+}
+
 fn item(id: &str, payload: &Value, columns: Columns) -> Item {
     let payload = payload.to_string();
     let source_version = version(&payload);
+    // A lazy listing of this platform shows all there is of an environment.
+    let outline_version = matches!(columns, Columns::Environment(_)).then_some(source_version);
     let id = id.into();
-    Item { id, source_version, raw_version: None, outline_version: None, payload: payload.into(), columns }
+    Item {
+        id,
+        source_version,
+        raw_version: None,
+        outline_version,
+        payload: payload.into(),
+        columns,
+    }
 }
 
 fn element(name: &str, status: i32) -> Element {
@@ -91,7 +104,7 @@ fn element(name: &str, status: i32) -> Element {
         disk_limit_mb: None,
         version: None,
     };
-    let payload = json!({"env": {"appid": id, "envName": name, "status": status}});
+    let payload = payload(name, status);
     Element::Environment(Box::new(EnvironmentElement {
         environment: item(&id, &payload, Columns::Environment(Box::new(environment))),
         nodes: Some(vec![item(
@@ -129,15 +142,36 @@ impl Platform for Platforms {
     }
 
     async fn outlines(&self, _: &Access) -> PlatformResult<Outlines> {
-        Err(Failure::new(FailureClass::Capability, "result_8202", "not for this key"))
+        let sent_at = tokio::time::Instant::now();
+        let environments = self.environments.lock().unwrap().clone();
+        let outlines = environments.into_iter().map(|(name, status)| Outline {
+            id: format!("appid-{name}").into(),
+            version: version(&payload(&name, status).to_string()),
+            env_name: name,
+            status,
+        });
+        let outlines = outlines.collect();
+        Ok(Outlines { completeness: Completeness::Complete, sent_at, outlines, shared: 0 })
     }
 
-    async fn environment(&self, _: &Access, _: &str) -> PlatformResult<Lookup> {
-        Ok(Lookup::Gone)
+    async fn environment(&self, _: &Access, env_name: &str) -> PlatformResult<Lookup> {
+        let sent_at = tokio::time::Instant::now();
+        let environments = self.environments.lock().unwrap();
+        let found = environments.iter().find(|(name, _)| name == env_name);
+        Ok(found.map_or(Lookup::Gone, |(name, status)| Lookup::Found {
+            element: element(name, *status),
+            sent_at,
+        }))
     }
 
     async fn actions(&self, _: &Access, _: &ActionQuery) -> PlatformResult<ActionPage> {
-        Err(Failure::new(FailureClass::Capability, "result_8202", "not for this key"))
+        Ok(ActionPage {
+            items: Vec::new(),
+            total: 0,
+            completeness: Completeness::Complete,
+            sent_at: tokio::time::Instant::now(),
+            malformed: Vec::new(),
+        })
     }
 
     async fn current_actions(&self, _: &Access) -> PlatformResult<Vec<ActionTarget>> {
@@ -210,7 +244,10 @@ impl World {
             clock,
             entropy,
         };
-        store.set_rollout(&Rollout { enabled: true, everyone: true, ..Rollout::default() }).await.unwrap();
+        store
+            .set_rollout(&Rollout { enabled: true, everyone: true, ..Rollout::default() })
+            .await
+            .unwrap();
         for id in [1, 2] {
             let team = NewTeam {
                 id: TeamId(id),
@@ -221,7 +258,8 @@ impl World {
             store.put(&team).await.unwrap();
         }
         store.replace(TeamId(1), "good-key".to_owned().into(), OWNER_UID).await.unwrap();
-        let engine = Engine::start(ports, Settings::new(ReplicaId(Uuid::from_u128(1)))).await.unwrap();
+        let engine =
+            Engine::start(ports, Settings::new(ReplicaId(Uuid::from_u128(1)))).await.unwrap();
         let api_ports = ApiPorts {
             reads: store.clone(),
             store: metered,
@@ -322,7 +360,8 @@ pub async fn read(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let endless = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v == "text/event-stream");
-    let bytes = if endless { Vec::new() } else { body.collect().await.unwrap().to_bytes().to_vec() };
+    let bytes =
+        if endless { Vec::new() } else { body.collect().await.unwrap().to_bytes().to_vec() };
     let json = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
     Answer { status: parts.status, headers: parts.headers, json }
