@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
+use vz_sync_actors::domain::freshness::Reason;
 use vz_sync_actors::domain::{Class, DataType, EventBody, Mode, Scope, ScopeKey, TeamId};
 use vz_sync_actors::ports::reads::FreshnessFacts;
 use vz_sync_actors::ports::store::{Requested, Resting, SyncRequest};
@@ -111,9 +112,8 @@ async fn run_ended(events: &mut Subscription, scope: Scope) -> bool {
 
 /// A stale read asks for a delta behind the reader's back.
 fn demand_if_stale(api: &ApiState, facts: &[FreshnessFacts]) {
-    let stale = facts
-        .iter()
-        .find(|table| judge(table).stale_reason.is_some_and(|reason| reason.can_be_helped()));
+    let stale =
+        facts.iter().find(|table| judge(table).stale_reason.is_some_and(Reason::can_be_helped));
     let Some(stale) = stale else { return };
     let (key, mode) = (stale.scope.key, mode(facts));
     if api.may_demand(key) {

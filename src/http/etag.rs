@@ -4,6 +4,8 @@
 //! travels in headers on a 304 too.
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use vz_sync_actors::ports::reads::ItemRow;
 
@@ -38,8 +40,8 @@ impl Tagger {
     /// The tag as a header value.
     pub fn finish(self) -> HeaderValue {
         let digest = self.0.finalize();
-        let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        HeaderValue::from_str(&format!("W/\"{hex}\""))
+        let text = URL_SAFE_NO_PAD.encode(&digest[..16]);
+        HeaderValue::from_str(&format!("W/\"{text}\""))
             .unwrap_or_else(|_| HeaderValue::from_static("W/\"\""))
     }
 }

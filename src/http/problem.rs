@@ -99,9 +99,12 @@ impl Kind {
     }
 }
 
-/// One refusal.
+/// One refusal. Boxed, since it travels in the `Err` of every handler.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Inner {
     kind: Kind,
     detail: String,
     retry_after: Option<u64>,
@@ -113,7 +116,7 @@ impl Problem {
     /// A refusal with words for the one who asked.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (detail, extra) = (detail.into(), Map::new());
-        Self { kind, detail, retry_after: None, extra, headers: Vec::new() }
+        Self(Box::new(Inner { kind, detail, retry_after: None, extra, headers: Vec::new() }))
     }
 
     /// There is no such thing, or the asker must not know of it.
@@ -123,19 +126,19 @@ impl Problem {
 
     /// Tells when to ask again.
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds.max(1));
+        self.0.retry_after = Some(seconds.max(1));
         self
     }
 
     /// Adds a member for programs.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.to_owned(), value.into());
+        self.0.extra.insert(name.to_owned(), value.into());
         self
     }
 
     /// What for.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The best kind for a bare status that a library chose.
@@ -165,33 +168,33 @@ impl Problem {
     /// The document; the request id is known only to the outermost layer.
     fn document(&self, request_id: Option<&str>) -> Vec<u8> {
         let mut body = Map::new();
-        body.insert("type".into(), self.kind.uri().into());
-        body.insert("title".into(), self.kind.title.into());
-        body.insert("status".into(), self.kind.status.as_u16().into());
-        body.insert("detail".into(), self.detail.clone().into());
+        body.insert("type".into(), self.0.kind.uri().into());
+        body.insert("title".into(), self.0.kind.title.into());
+        body.insert("status".into(), self.0.kind.status.as_u16().into());
+        body.insert("detail".into(), self.0.detail.clone().into());
         if let Some(id) = request_id {
             body.insert("request_id".into(), id.into());
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             body.insert("retry_after_seconds".into(), seconds.into());
         }
-        body.extend(self.extra.clone());
+        body.extend(self.0.extra.clone());
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
     /// The response, with the id under which the log knows the request.
     pub fn respond(self, request_id: Option<&str>) -> Response {
-        let mut response = (self.kind.status, self.document(request_id)).into_response();
+        let mut response = (self.0.kind.status, self.document(request_id)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if self.kind == Kind::UNAUTHENTICATED {
+        if self.0.kind == Kind::UNAUTHENTICATED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        headers.extend(self.headers.iter().cloned());
+        headers.extend(self.0.headers.iter().cloned());
         response.extensions_mut().insert(self);
         response
     }
@@ -209,7 +212,7 @@ impl Problem {
         let mut problem = Self::from_status(status);
         for name in [header::ALLOW, header::RETRY_AFTER] {
             if let Some(value) = response.headers().get(&name) {
-                problem.headers.push((name, value.clone()));
+                problem.0.headers.push((name, value.clone()));
             }
         }
         problem.respond(Some(request_id))

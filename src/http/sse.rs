@@ -223,7 +223,3 @@ impl Feed {
         self.timer.as_mut().reset(next.min(self.ends_at));
     }
 }
-
-#[cfg(test)]
-#[path = "sse_tests.rs"]
-mod tests;
