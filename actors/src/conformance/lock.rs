@@ -15,7 +15,7 @@ pub struct Subject {
     pub pace: Arc<dyn Pace>,
 }
 
-const TTL: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_mins(1);
 
 /// The first takes it, the second learns who has it and for how long.
 pub async fn one_holder_at_a_time(subject: &Subject) {

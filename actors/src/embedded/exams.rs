@@ -1,5 +1,6 @@
 //! The embedded adapters sit every exam.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,11 +17,11 @@ use crate::conformance::{
 };
 use crate::domain::job::Lane;
 
-async fn a_queue() -> queue::Subject {
+fn a_queue() -> queue::Subject {
     queue::Subject { queue: Arc::new(EmbeddedDueQueue::new()), pace: Arc::new(PausedPace) }
 }
 
-async fn a_lock() -> locks::Subject {
+fn a_lock() -> locks::Subject {
     locks::Subject { lock: Arc::new(EmbeddedLock::new()), pace: Arc::new(PausedPace) }
 }
 
@@ -31,17 +32,17 @@ impl ForeignPublisher for EmbeddedJobBus {
     }
 }
 
-async fn a_job_bus() -> jobs::Subject {
+fn a_job_bus() -> jobs::Subject {
     let bus = Arc::new(EmbeddedJobBus::new());
     jobs::Subject { bus: Arc::clone(&bus) as _, foreign: bus }
 }
 
-async fn an_event_bus() -> events::Subject {
+fn an_event_bus() -> events::Subject {
     let bus = Arc::new(EmbeddedEventBus::new());
     events::Subject { here: Arc::clone(&bus) as _, there: bus }
 }
 
-async fn some_signals() -> wakes::Subject {
+fn some_signals() -> wakes::Subject {
     let signals = Arc::new(EmbeddedSignals::new());
     wakes::Subject { here: Arc::clone(&signals) as _, there: signals }
 }
@@ -67,16 +68,16 @@ fn behind_every_port(store: MemoryStore) -> StoreSubject {
     }
 }
 
-async fn a_store() -> StoreSubject {
+fn a_store() -> StoreSubject {
     behind_every_port(memory_store())
 }
 
-crate::due_queue_exam!([tokio::test(start_paused = true)], a_queue());
-crate::lock_exam!([tokio::test(start_paused = true)], a_lock());
-crate::job_bus_exam!([tokio::test(start_paused = true)], a_job_bus());
-crate::event_bus_exam!([tokio::test(start_paused = true)], an_event_bus());
-crate::signals_exam!([tokio::test(start_paused = true)], some_signals());
-crate::store_exam!([tokio::test(start_paused = true)], a_store());
+crate::due_queue_exam!([tokio::test(start_paused = true)], ready(a_queue()));
+crate::lock_exam!([tokio::test(start_paused = true)], ready(a_lock()));
+crate::job_bus_exam!([tokio::test(start_paused = true)], ready(a_job_bus()));
+crate::event_bus_exam!([tokio::test(start_paused = true)], ready(an_event_bus()));
+crate::signals_exam!([tokio::test(start_paused = true)], ready(some_signals()));
+crate::store_exam!([tokio::test(start_paused = true)], ready(a_store()));
 
 /// The control of the fencing exam: without the guard it must fail.
 #[tokio::test(start_paused = true)]

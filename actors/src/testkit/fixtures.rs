@@ -21,7 +21,7 @@ use crate::ports::teams::NewTeam;
 /// The owner whose environments the fixtures describe.
 pub const OWNER_UID: i64 = 7001;
 /// Default time to live of a lease.
-pub const LEASE_TTL: Duration = Duration::from_secs(180);
+pub const LEASE_TTL: Duration = Duration::from_mins(3);
 /// Default age at which a heartbeat marks its replica dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// Default re-dispatch delay.

@@ -294,3 +294,62 @@ pub fn target(environment: &Environment) -> ActionTarget {
         env_name: Some(environment.name.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::domain::PlatformId;
+
+    #[derive(Default)]
+    struct Sink(Vec<Element>);
+
+    #[async_trait]
+    impl ElementSink for Sink {
+        async fn accept(&mut self, batch: Vec<Element>) -> PlatformResult<()> {
+            self.0.extend(batch);
+            Ok(())
+        }
+    }
+
+    fn access() -> Access {
+        Access {
+            platform: PlatformId(1),
+            base_url: String::new(),
+            team: TeamId(1),
+            owner_uid: Some(OWNER_UID),
+            session: SecretString::from("key".to_owned()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_follows_its_script_and_logs_who_asked() {
+        let platform = ScriptedPlatform::new();
+        let team = TeamId(1);
+        platform.with_world(team, |world| {
+            world.environments = (1..=3).map(|n| Environment::new(n, 1)).collect();
+            world.environments.push(Environment::new(4, 1).owned_by(1));
+            world.latency = Duration::from_secs(3);
+        });
+        platform.next(team, Method::Environments, Behaviour::Fails(unavailable()));
+        let cut = Behaviour::CutAfter(1, PartialReason::Truncated);
+        platform.next(team, Method::Environments, cut);
+
+        let (access, baseline) = (access(), Baseline::default());
+        let start = Instant::now();
+        let failed = platform.environments(&access, &baseline, &mut Sink::default()).await;
+        assert_eq!(failed, Err(unavailable()));
+        let partial = platform.environments(&access, &baseline, &mut Sink::default()).await;
+        assert!(!partial.unwrap().completeness.is_complete());
+        let mut sink = Sink::default();
+        let whole = platform.environments(&access, &baseline, &mut sink).await.unwrap();
+        assert!(whole.completeness.is_complete());
+        assert_eq!((whole.counts.listed, whole.counts.shared, sink.0.len()), (4, 1, 4));
+        assert_eq!(platform.environment(&access, "env-00099").await, Ok(Lookup::Gone));
+
+        assert_eq!(platform.count(team, Method::Environments), 3);
+        let times: Vec<_> = platform.calls().iter().map(|call| call.at - start).collect();
+        assert_eq!(times, [0, 3, 6, 9].map(Duration::from_secs));
+    }
+}

@@ -24,6 +24,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::Pace;
+use crate::domain::retry::Sustained;
 use crate::domain::{
     Class, Completeness, Counts, DataType, Event, EventNo, JobId, JobState, Mode, ScopeKey, TeamId,
 };
@@ -34,8 +35,8 @@ use crate::ports::platforms::Platforms;
 use crate::ports::reads::{JobRow, Reads, ScopeStatus};
 use crate::ports::replicas::Replicas;
 use crate::ports::store::{
-    Applied, Apply, DueTimes, Lease, LeaseAnswer, LeaseAsk, Requested, RequestedJob, Store,
-    TableApply, Upserts,
+    Applied, Apply, DueTimes, Ending, Lease, LeaseAnswer, LeaseAsk, Requested, RequestedJob,
+    Settlement, Store, TableApply, Upserts,
 };
 use crate::ports::teams::{Rollout, Teams};
 use crate::ports::upkeep::Upkeep;
@@ -164,6 +165,11 @@ impl StoreSubject {
         };
         self.events(team).await.iter().filter_map(ends).collect()
     }
+}
+
+/// An end of a run that has not failed for long.
+pub(crate) fn ended(lease: &Lease, ending: Ending) -> Settlement {
+    Settlement { lease: lease.name, ending, sustained: Sustained::No }
 }
 
 /// A commit that found nothing to write.

@@ -3,9 +3,9 @@
 /// The exam of teams.
 pub mod teams {
     use crate::conformance::StoreSubject;
-    use crate::conformance::store::{listing, unchanged};
+    use crate::conformance::store::{ended, listing, unchanged};
     use crate::domain::{JobState, TeamId};
-    use crate::ports::store::{Applied, Ending, Settlement};
+    use crate::ports::store::{Applied, Ending};
     use crate::ports::teams::{NewTeam, Rollout};
     use crate::testkit::fixtures::{Environment, LEASE_TTL, environments_of, team};
 
@@ -54,7 +54,7 @@ pub mod teams {
         let lease = subject.lease(key, 1).await;
         let failure = crate::testkit::platform::unavailable();
         let ending = Ending::Retry { failure, wait: LEASE_TTL * 10 };
-        subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap();
+        subject.store.settle(&ended(&lease, ending)).await.unwrap();
         assert!(subject.teams.set_paused(key.team, Some("by hand".to_owned())).await.unwrap());
         assert_eq!(subject.scope(key).await.status, "paused");
         assert!(subject.teams.set_paused(key.team, None).await.unwrap());
@@ -102,10 +102,10 @@ pub mod credentials {
     use secrecy::{ExposeSecret, SecretString};
 
     use crate::conformance::StoreSubject;
-    use crate::conformance::store::unchanged;
+    use crate::conformance::store::{ended, unchanged};
     use crate::domain::TeamId;
     use crate::ports::credentials::Resolved;
-    use crate::ports::store::{Ending, Settled, Settlement};
+    use crate::ports::store::{Ending, Settled};
     use crate::testkit::fixtures::{OWNER_UID, environments_of, team};
     use crate::testkit::platform::refused_key;
 
@@ -136,7 +136,7 @@ pub mod credentials {
         let lease = subject.lease(environments_of(1), 1).await;
         let ending =
             Ending::AuthRefused { failure: refused_key(), probe_in: Duration::from_hours(1) };
-        subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap();
+        subject.store.settle(&ended(&lease, ending)).await.unwrap();
         assert!(subject.claim().await.is_empty());
     }
 
@@ -169,7 +169,7 @@ pub mod credentials {
         subject.with_teams(&[1]).await;
         let ending =
             Ending::AuthRefused { failure: refused_key(), probe_in: Duration::from_hours(1) };
-        let settled = subject.store.settle(&Settlement { lease: lease.name, ending }).await;
+        let settled = subject.store.settle(&ended(&lease, ending)).await;
         assert_eq!(settled.unwrap(), Settled::Done { event: None });
         let lease = subject.lease(environments_of(1), 2).await;
         subject.apply(&unchanged(&lease)).await;

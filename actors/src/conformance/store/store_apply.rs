@@ -166,8 +166,8 @@ pub async fn a_stale_environment_is_archived_until_it_returns(subject: &StoreSub
     let archived = subject.reads.item(key.team, DataType::ArchivedSites, &id).await.unwrap();
     assert!(!archived.expect("archived").stale);
     let work = subject.store.archive_work(key.team, 10).await.unwrap();
-    assert_eq!(work.iter().map(|site| site.id.clone()).collect::<Vec<_>>(), [id.clone()]);
-    assert_eq!(work[0].env_name, "env-00001");
+    assert_eq!(work.len(), 1);
+    assert_eq!((&work[0].id, work[0].env_name.as_str()), (&id, "env-00001"));
     assert_eq!(ops(subject, &id).await, ["stale"]);
 
     let lease = subject.lease_again(key, 3).await;

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StoreSubject, unchanged};
+use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, JobState, PlatformId, Scope, ScopeKey, TeamId};
-use crate::ports::store::{Ending, Settlement};
+use crate::ports::store::Ending;
 use crate::ports::teams::Rollout;
 use crate::testkit::fixtures::{LEASE_TTL, REDISPATCH, environments_of, run_id};
 
@@ -71,7 +71,7 @@ pub async fn a_waiting_state_is_left_alone(subject: &StoreSubject) {
     let key = environments_of(1);
     let lease = subject.lease(key, 1).await;
     let ending = Ending::Postponed { reason: "rate_limit", wait: Duration::from_mins(5) };
-    subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap();
+    subject.store.settle(&ended(&lease, ending)).await.unwrap();
     subject.pace.pass(Duration::from_mins(4)).await;
     assert_eq!(subject.claims(key).await, None);
     subject.pace.pass(Duration::from_mins(2)).await;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StoreSubject, unchanged};
+use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, Fence, JobState, Mode, TeamId};
-use crate::ports::store::{Applied, Ending, LeaseAnswer, LeaseAsk, Resting, Settlement};
+use crate::ports::store::{Applied, Ending, LeaseAnswer, LeaseAsk, Resting};
 use crate::testkit::fixtures::{
     DEAD_AFTER, LEASE_TTL, OWNER_UID, environments_of, lease_ask, replica_id, run_id,
 };
@@ -44,7 +44,7 @@ pub async fn the_mode_follows_the_due_times(subject: &StoreSubject) {
     let mut apply = unchanged(&second);
     apply.due.full = first.database_now + Duration::from_hours(1);
     subject.apply(&apply).await;
-    subject.pace.pass(Duration::from_mins(60)).await;
+    subject.pace.pass(Duration::from_hours(1)).await;
     assert_eq!(subject.lease(key, 3).await.mode, Mode::Full);
 }
 
@@ -97,7 +97,7 @@ pub async fn a_waiting_state_is_not_leased(subject: &StoreSubject) {
     let key = environments_of(1);
     let lease = subject.lease(key, 1).await;
     let ending = Ending::Postponed { reason: "rate_limit", wait: Duration::from_mins(5) };
-    subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap();
+    subject.store.settle(&ended(&lease, ending)).await.unwrap();
     let answer = subject.ask(&lease_ask(key, lease.name.job, 2)).await;
     let LeaseAnswer::Later { not_before } = answer else { panic!("{answer:?}") };
     assert!(not_before > lease.database_now);

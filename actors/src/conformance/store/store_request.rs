@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{StoreSubject, unchanged};
+use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, Failure, FailureClass, JobState, Mode, TeamId};
-use crate::ports::store::{Ending, Idempotency, Requested, Resting, Settlement, SyncRequest};
+use crate::ports::store::{Ending, Idempotency, Requested, Resting, SyncRequest};
 use crate::ports::teams::Rollout;
 use crate::testkit::fixtures::{environments_of, sync_request};
 
@@ -119,6 +119,36 @@ pub async fn a_wish_before_the_listing_is_answered_by_it(subject: &StoreSubject)
     assert!(subject.ends_of(key.team, follow_up.job_id).await.is_empty());
 }
 
+/// A second wish during a run outlives it, even if the run was wished for, too.
+pub async fn a_second_wish_outlives_the_first_ones_run(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    subject.request(key, Class::Manual).await;
+    let lease = subject.lease(key, 1).await;
+    subject.pace.pass(Duration::from_secs(5)).await;
+    let second = subject.request(key, Class::Manual).await;
+    let mut apply = unchanged(&lease);
+    apply.sent_at -= Duration::from_secs(4);
+    subject.apply(&apply).await;
+    assert_eq!(subject.claims(key).await.map(|entry| entry.job), Some(second.job_id));
+}
+
+/// A full that was asked for during a delta is not answered by it.
+pub async fn a_wish_for_more_outlives_a_delta(subject: &StoreSubject) {
+    idle(subject).await;
+    let key = environments_of(1);
+    subject.pace.pass(Duration::from_mins(11)).await;
+    let lease = subject.lease(key, 2).await;
+    assert_eq!(lease.mode, Mode::Delta);
+    subject.pace.pass(Duration::from_secs(1)).await;
+    let full = SyncRequest { mode: Some(Mode::Full), ..sync_request(key, Class::Manual) };
+    subject.store.request(&full).await.unwrap();
+    subject.pace.pass(Duration::from_secs(1)).await;
+    subject.apply(&unchanged(&lease)).await;
+    assert!(subject.claims(key).await.is_some(), "the wish stands");
+    assert_eq!(subject.lease(key, 3).await.mode, Mode::Full);
+}
+
 /// A person ends a wait of our own making, never one of the platform's.
 pub async fn a_person_ends_backoff_but_not_throttling(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
@@ -132,7 +162,7 @@ pub async fn a_person_ends_backoff_but_not_throttling(subject: &StoreSubject) {
         } else {
             Ending::Postponed { reason: "throttled", wait }
         };
-        subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap();
+        subject.store.settle(&ended(&lease, ending)).await.unwrap();
         subject.request(key, Class::Demand).await;
         assert_eq!(subject.claims(key).await, None, "a reader does not end a wait");
         subject.pace.pass(Duration::from_secs(31)).await;
@@ -220,6 +250,7 @@ macro_rules! store_request_exam {
             a_request_is_claimed_next, requests_are_coalesced, a_raised_class_is_dispatched_anew,
             a_run_in_flight_is_followed_by_at_most_one,
             a_wish_before_the_listing_is_answered_by_it,
+            a_second_wish_outlives_the_first_ones_run, a_wish_for_more_outlives_a_delta,
             a_person_ends_backoff_but_not_throttling, a_demand_is_taken_once_per_interval,
             an_idempotency_key_repeats_the_answer, triggers_are_limited_per_minute,
             a_resting_team_is_told_why);

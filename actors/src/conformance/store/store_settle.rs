@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{StoreSubject, unchanged};
+use super::{StoreSubject, ended, unchanged};
+use crate::domain::retry::Sustained;
 use crate::domain::{Class, EventBody, Failure, FailureClass, JobState, Scope, ScopeKey, TeamId};
 use crate::ports::store::{Ending, Lease, LeaseAnswer, Requested, Resting, Settled, Settlement};
 use crate::testkit::fixtures::{LEASE_TTL, environments_of, lease_ask, run_id, sync_request};
@@ -14,7 +15,7 @@ fn failure(class: FailureClass) -> Failure {
 }
 
 async fn settle(subject: &StoreSubject, lease: &Lease, ending: Ending) -> Settled {
-    subject.store.settle(&Settlement { lease: lease.name, ending }).await.unwrap()
+    subject.store.settle(&ended(lease, ending)).await.unwrap()
 }
 
 /// A retry: the job is queued again, the failure counts, nobody is told.
@@ -136,6 +137,30 @@ pub async fn a_refused_key_rests_the_team(subject: &StoreSubject) {
     assert!(subject.claim().await.is_empty(), "until the key is replaced or taken again");
 }
 
+/// A scope that failed for too long is paused alone, until people resume it.
+pub async fn a_scope_that_fails_for_long_is_paused(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    for (run, sustained) in [(1, Sustained::Warn), (2, Sustained::Pause)] {
+        let lease = subject.lease(key, run).await;
+        let ending = Ending::Retry { failure: failure(FailureClass::Retryable), wait: WAIT };
+        let settlement = Settlement { sustained, ..ended(&lease, ending) };
+        subject.store.settle(&settlement).await.unwrap();
+        subject.pace.pass(WAIT + Duration::from_secs(1)).await;
+    }
+    assert!(subject.claim().await.iter().all(|entry| entry.key != key));
+    assert_eq!(subject.scope(key).await.status, "paused");
+    let wish = subject.store.request(&sync_request(key, Class::Manual)).await.unwrap();
+    assert!(matches!(wish, Requested::Resting(Resting::Paused(_))));
+    let job = subject.scope(key).await.queued.expect("it waits").id;
+    let answer = subject.ask(&lease_ask(key, job, 3)).await;
+    assert!(matches!(answer, LeaseAnswer::Resting(Resting::Paused(_))));
+    subject.lease(ScopeKey::new(TeamId(1), Scope::JobLogs), 4).await;
+    subject.teams.set_paused(TeamId(1), None).await.unwrap();
+    assert_eq!(subject.scope(key).await.failures, 0);
+    assert!(subject.claims(key).await.is_some());
+}
+
 /// An end that comes too late changes nothing.
 pub async fn an_overtaken_end_changes_nothing(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
@@ -211,7 +236,7 @@ macro_rules! store_settle_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, store_settle:
             a_retry_queues_the_job_again, a_postponed_attempt_does_not_count,
-            giving_up_is_told_once, a_later_wish_survives_giving_up, a_refused_key_rests_the_team,
+            giving_up_is_told_once, a_scope_that_fails_for_long_is_paused, a_later_wish_survives_giving_up, a_refused_key_rests_the_team,
             an_overtaken_end_changes_nothing, a_running_job_can_be_cancelled,
             a_queued_job_can_be_cancelled, a_run_may_end_as_cancelled, a_dead_job_can_be_replayed);
     };
