@@ -4,6 +4,7 @@
 //! version wrote, or nobody can read, is handled here as it is at a broker.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -42,6 +43,7 @@ pub struct DeadLetter {
 struct Shared {
     queues: Mutex<Queues>,
     grown: [Notify; Lane::ALL.len()],
+    unsettled: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -93,6 +95,11 @@ impl EmbeddedJobBus {
     /// What was set aside, oldest first.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         locked(&self.shared.queues).dead.clone()
+    }
+
+    /// Deliveries that are neither settled nor back in their queue.
+    pub fn unsettled(&self) -> usize {
+        self.shared.unsettled.load(Ordering::Acquire)
     }
 
     /// Puts a body into a queue as it is, readable or not: what a foreign
@@ -167,7 +174,9 @@ impl JobConsumer for Consumer {
         let redelivered = waiting.deliveries > 0;
         waiting.deliveries += 1;
         let message = serde_json::from_str(&waiting.body).map_err(|error| error.to_string());
-        let settle = Unsettled { shared: Arc::clone(&self.shared), lane: self.lane, waiting, room };
+        let shared = Arc::clone(&self.shared);
+        let counted = Counted::new(&self.shared);
+        let settle = Unsettled { shared, lane: self.lane, waiting, room, _counted: counted };
         Ok(Delivery::new(message, self.lane, redelivered, Box::new(settle)))
     }
 }
@@ -178,6 +187,23 @@ struct Unsettled {
     lane: Lane,
     waiting: Waiting,
     room: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// One of the unsettled deliveries, however it ends.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.unsettled.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.unsettled.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[async_trait]
@@ -192,7 +218,7 @@ impl Settle for Unsettled {
     }
 
     fn abandoned(self: Box<Self>) {
-        let Self { shared, lane, waiting, room } = *self;
+        let Self { shared, lane, waiting, room, _counted } = *self;
         shared.take_back(lane, waiting);
         drop(room);
     }

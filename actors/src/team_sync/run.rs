@@ -175,6 +175,8 @@ impl Attempt {
         }
         drop(permit);
         signals.send(Signal::StatesDue);
+        // Subscribers need not wait for the broadcaster's next poll.
+        signals.send(Signal::Outbox(message.key.team));
         end
     }
 
@@ -348,6 +350,9 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
         tries += 1;
         match store.apply(&apply).await {
             Ok(Applied::Committed { event, .. }) => {
+                if let Some(doubt) = &apply.doubt {
+                    wake_after(&run.parts, doubt.wait);
+                }
                 return Ok(committed(run, &apply, Some(event.0)));
             }
             Ok(Applied::Overtaken) => return Ok(RunEnd::Overtaken),
@@ -445,7 +450,14 @@ async fn settle(
     let settlement = Settlement { lease: lease.name, ending, sustained };
     for _ in 0..STORE_TRIES {
         match parts.ports.store.settle(&settlement).await {
-            Ok(Settled::Done { .. }) => return (true, end),
+            Ok(Settled::Done { .. }) => {
+                if let Ending::Retry { wait, .. } | Ending::Postponed { wait, .. } =
+                    settlement.ending
+                {
+                    wake_after(parts, wait);
+                }
+                return (true, end);
+            }
             Ok(Settled::Overtaken) => return (true, RunEnd::Overtaken),
             Err(error) => {
                 warn!(event = "vz_sync_settle_failed", team_id = lease.name.key.team.0, scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0, error = %error, "settlement not taken");
@@ -454,4 +466,18 @@ async fn settle(
         }
     }
     (false, RunEnd::Undecided)
+}
+
+/// A wait that ends before the scheduler's next poll would be stretched to it,
+/// so the scheduler is nudged then. A nudge that is lost is made up for by the
+/// poll.
+fn wake_after(parts: &Parts, wait: Duration) {
+    if wait >= parts.settings.poll {
+        return;
+    }
+    let signals = parts.ports.signals.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(wait).await;
+        signals.send(Signal::StatesDue);
+    });
 }

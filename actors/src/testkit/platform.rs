@@ -84,10 +84,16 @@ pub enum Behaviour {
     Fails(Failure),
     /// A listing that stops after so many elements and is partial.
     CutAfter(usize, PartialReason),
+    /// A listing that stops after so many elements and claims to be complete.
+    Forgets(usize),
+    /// The world as it was when it was asked for, however long that took.
+    AsAsked,
     /// A complete listing that shows nothing at all.
     Empty,
     /// No answer within any deadline.
     Hangs,
+    /// The client itself is broken.
+    Panics,
 }
 
 /// One request that was made.
@@ -142,11 +148,17 @@ impl ScriptedPlatform {
             let behaviour = place.and_then(|place| world.script.remove(place));
             (world.latency, behaviour.map(|(_, behaviour)| behaviour))
         });
+        let asked = (behaviour == Some(Behaviour::AsAsked))
+            .then(|| self.with_world(team, |world| world.clone()));
         tokio::time::sleep(latency).await;
         match behaviour {
             Some(Behaviour::Fails(failure)) => Err(failure),
             Some(Behaviour::Hangs) => std::future::pending().await,
-            other => Ok((self.with_world(team, |world| world.clone()), other, sent_at)),
+            Some(Behaviour::Panics) => panic!("the client panicked, as scripted"),
+            other => {
+                let world = asked.unwrap_or_else(|| self.with_world(team, |world| world.clone()));
+                Ok((world, other, sent_at))
+            }
         }
     }
 }
@@ -167,6 +179,10 @@ fn listed(world: &World, behaviour: Option<Behaviour>) -> (Vec<Environment>, Com
     let mut all = world.environments.clone();
     match behaviour {
         Some(Behaviour::Empty) => (Vec::new(), Completeness::Complete),
+        Some(Behaviour::Forgets(after)) => {
+            all.truncate(after);
+            (all, Completeness::Complete)
+        }
         Some(Behaviour::CutAfter(count, reason)) => {
             all.truncate(count);
             (all, Completeness::Partial(reason))

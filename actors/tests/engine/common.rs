@@ -1,0 +1,64 @@
+//! What the tests of the engine have in common.
+
+use std::time::Duration;
+
+use vz_sync_actors::domain::{DataType, Event, EventBody, ExternalId, JobId, Scope, TeamId};
+use vz_sync_actors::ports::reads::{ItemRow, Reads as _};
+use vz_sync_actors::testkit::Universe;
+
+pub use vz_sync_actors::domain::Scope::{ArchivedSites, Environments, JobLogs};
+
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// One replica and one team that is up to date.
+pub async fn one_team(environments: u32, nodes: u32) -> (Universe, TeamId) {
+    let mut universe = Universe::new(1);
+    let team = universe.team(1, environments, nodes).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    (universe, team)
+}
+
+/// The row as it is served.
+pub async fn row(
+    universe: &Universe,
+    team: TeamId,
+    table: DataType,
+    id: &ExternalId,
+) -> Option<ItemRow> {
+    universe.store.item(team, table, id).await.unwrap()
+}
+
+/// When a table was last verified.
+pub async fn verified_at(
+    universe: &Universe,
+    team: TeamId,
+    table: DataType,
+) -> Option<time::OffsetDateTime> {
+    universe.store.freshness(team, &[table]).await.unwrap()[0].verified_at
+}
+
+/// The terminal events of a job.
+pub fn events_of(universe: &Universe, team: TeamId, job: JobId) -> Vec<Event> {
+    let of_job = |event: &Event| match &event.body {
+        EventBody::Completed(completed) => completed.job_id == job,
+        EventBody::Failed(failed) => failed.job_id == Some(job),
+        _ => false,
+    };
+    universe.events(team).into_iter().filter(of_job).collect()
+}
+
+/// Lets time pass; timers in between fire.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// How often the scope's runs have committed.
+pub fn commits(universe: &Universe, team: TeamId, scope: Scope) -> usize {
+    let events = universe.events(team);
+    let of_scope =
+        |event: &&Event| matches!(&event.body, EventBody::Completed(c) if c.scope == scope);
+    events.iter().filter(of_scope).count()
+}

@@ -1,0 +1,10 @@
+//! The engine as a whole: every actor of the tree over the embedded adapters
+//! and a scripted platform, on a paused clock.
+
+mod common;
+mod failures;
+mod faults;
+mod leases;
+mod pipeline;
+mod removals;
+mod scopes;

@@ -1,0 +1,88 @@
+//! From a trigger to a row and an event.
+
+use vz_sync_actors::domain::{Class, DataType, EventBody, EventNo, JobState, Mode};
+use vz_sync_actors::ports::reads::{ChangeQuery, Reads as _};
+use vz_sync_actors::testkit::Universe;
+use vz_sync_actors::testkit::fixtures::Environment;
+
+use crate::common::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_becomes_rows_and_a_numbered_event() {
+    let mut universe = Universe::new(1);
+    let team = universe.team(1, 3, 2).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    let mut subscription = universe.handle().subscribe(team).await.unwrap();
+    assert_eq!(subscription.from, EventNo(3), "one for the first run of each scope");
+    universe.platform.with_world(team, |world| {
+        world.environments = (1..=6).map(|n| Environment::new(n, 2)).collect();
+    });
+    let job = universe.trigger(team, Environments, Class::Manual).await;
+    let ended = universe.ended(team, job).await;
+    assert_eq!(ended.state, JobState::Succeeded);
+    assert_eq!((ended.attempt, ended.mode), (1, Some(Mode::Full)));
+    let told = loop {
+        let told = subscription.live.recv().await.unwrap();
+        match &told.event.body {
+            EventBody::Completed(completed) if completed.job_id == job => break told.event.clone(),
+            _ => {}
+        }
+    };
+    assert_eq!(told, events_of(&universe, team, job)[0], "live and stored are the same event");
+    let EventBody::Completed(completed) = &told.body else { unreachable!() };
+    assert_eq!(told.no, Some(EventNo(4)));
+    assert_eq!(completed.counts.inserted, 9, "three environments with two nodes each");
+    assert_eq!((completed.changed.len(), completed.truncated), (9, false));
+    assert_eq!(completed.verified_at, verified_at(&universe, team, DataType::Environments).await);
+    let id = Environment::new(5, 2).external_id();
+    let row = row(&universe, team, DataType::Environments, &id).await.unwrap();
+    assert!(!row.stale && !row.needs_validation);
+    let numbers: Vec<_> = universe.events(team).iter().filter_map(|event| event.no).collect();
+    assert_eq!(numbers, [1, 2, 3, 4].map(EventNo), "in order, without gaps");
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_finds_nothing_new_writes_no_row() {
+    let (mut universe, team) = one_team(3, 2).await;
+    let id = Environment::new(1, 2).external_id();
+    let before = row(&universe, team, DataType::Environments, &id).await.unwrap();
+    let verified = verified_at(&universe, team, DataType::Nodes).await;
+    pass(secs(60)).await;
+    let ended = universe.sync(team, Environments).await;
+    let counts = ended.counts.unwrap();
+    assert_eq!((counts.listed, counts.unchanged, counts.changed()), (9, 9, 0), "{counts:?}");
+    assert!(verified_at(&universe, team, DataType::Nodes).await > verified);
+    let after = row(&universe, team, DataType::Environments, &id).await.unwrap();
+    assert!(after.synced_at > before.synced_at, "the table's verification vouches for it");
+    let EventBody::Completed(completed) = &events_of(&universe, team, ended.id)[0].body else {
+        panic!("no completion");
+    };
+    assert!(completed.changed.is_empty());
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_change_writes_exactly_that_row() {
+    let (mut universe, team) = one_team(3, 2).await;
+    universe.platform.with_world(team, |world| world.environments[1].status = 2);
+    let ended = universe.sync(team, Environments).await;
+    let counts = ended.counts.unwrap();
+    let changed = Environment::new(2, 2).external_id();
+    let EventBody::Completed(completed) = &events_of(&universe, team, ended.id)[0].body else {
+        panic!("no completion");
+    };
+    // The nodes of the fixtures show their environment's status.
+    assert_eq!((counts.inserted, counts.updated), (0, 3), "{counts:?}");
+    let environments: Vec<_> =
+        completed.changed.iter().filter(|row| row.data_type == DataType::Environments).collect();
+    assert_eq!(environments.len(), 1);
+    assert_eq!(environments[0].id, changed);
+    let query = ChangeQuery { team, after: 0, data_type: None, id: Some(changed), limit: 10 };
+    let changes = universe.store.changes(&query).await.unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!((changes[0].op.as_str(), changes[0].job_id), ("changed", ended.id));
+    assert!(changes[0].patch.is_some() && changes[0].undo.is_some());
+    universe.shutdown().await;
+}
