@@ -225,6 +225,11 @@ impl EngineHandle {
         &self.parts.measured
     }
 
+    /// The same, for a task that outlives the borrow.
+    pub fn measured_arc(&self) -> Arc<Measured> {
+        self.parts.measured.clone()
+    }
+
     /// The ports, for queries that need no actor.
     pub fn ports(&self) -> &Ports {
         &self.parts.ports

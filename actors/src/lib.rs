@@ -8,6 +8,8 @@
 //! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
 
 pub mod broadcaster;
+#[cfg(feature = "testkit")]
+pub mod conformance;
 pub mod dispatcher;
 pub mod domain;
 pub mod embedded;
@@ -23,4 +25,6 @@ pub mod scheduler;
 pub mod settings;
 pub mod subscription;
 pub mod team_sync;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod wake;

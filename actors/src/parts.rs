@@ -148,6 +148,11 @@ impl Measured {
         board.get(&key).map(|(progress, _)| progress.clone())
     }
 
+    /// Tells whoever keeps a view of its own that the gates were read anew.
+    pub fn watch_gates(&self) -> watch::Receiver<Arc<[PlatformGate]>> {
+        self.gates.subscribe()
+    }
+
     /// The gates as last read; at most about a second old.
     pub fn gates(&self) -> Arc<[PlatformGate]> {
         self.gates.borrow().clone()

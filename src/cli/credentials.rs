@@ -1,4 +1,4 @@
-//! Arguments of `vz-sync credentials`, and the reading of the key.
+//! `vz-sync credentials`: the Owner's session key of a team.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +9,15 @@ use clap::{Args, Subcommand};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::CliError;
+use serde_json::json;
+use uuid::Uuid;
+use vz_sync_actors::domain::{PlatformId, ReplicaId, TeamId};
+use vz_sync_actors::ports::credentials::Access;
+use vz_sync_actors::ports::teams::TeamView;
+
+use super::{CliError, Context, Exit};
+use crate::boot::{Adapters, Database};
+use crate::http::Metrics;
 
 const LONGEST: u64 = 8 * 1024;
 
@@ -66,6 +74,66 @@ fn read_key(source: impl Read) -> Result<SecretString, CliError> {
         return Err(CliError::Usage("the key must be a single word".into()));
     }
     Ok(SecretString::from(key))
+}
+
+/// Runs it.
+pub async fn run(command: &CredentialsCommand, context: &Context) -> Result<Exit, CliError> {
+    let CredentialsCommand::Set(args) = command;
+    let config = context.load(Vec::new())?.config;
+    let key = args.read_session(std::io::stdin())?;
+    let database = Database::open(&config, None).await?;
+    let metrics = Metrics::new().context("the metrics cannot be made")?;
+    let replica = ReplicaId(Uuid::new_v4());
+    let adapters = Adapters::build(&config, &database, replica, &metrics).await?;
+    let ended = set(args, key, &adapters, context).await;
+    adapters.pools.close();
+    database.close().await?;
+    ended
+}
+
+async fn set(
+    args: &CredentialsSetArgs,
+    key: SecretString,
+    adapters: &Adapters,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    let team = TeamId(args.team_id);
+    let all = adapters.teams.list().await.context("the teams cannot be listed")?;
+    let Some(view) = all.into_iter().find(|view| view.id == team) else {
+        let message = format!("there is no team {team}: add it first (vz-sync teams add {team})");
+        return Err(CliError::Usage(message));
+    };
+    // One request of a person: it does not wait for the share of a replica.
+    adapters.ports.limiter.share(1);
+    let account = adapters
+        .ports
+        .platform
+        .account(&access(&view, key.clone()))
+        .await
+        .map_err(|failure| CliError::Dependency(anyhow::anyhow!("{failure}")))?;
+    if view.owner_uid.is_some_and(|uid| uid != account.uid) && !args.replace_account {
+        return Err(CliError::Usage(format!(
+            "account-changed: the key belongs to account {}, the team to {}",
+            account.uid,
+            view.owner_uid.unwrap_or_default(),
+        )));
+    }
+    adapters.ports.credentials.replace(team, key, account.uid).await.context("not stored")?;
+    context.output.result(
+        &json!({ "team_id": team, "owner_uid": account.uid }),
+        &format!("key of account {} stored for team {team}; its scopes are due now", account.uid),
+    );
+    Ok(Exit::Ok)
+}
+
+fn access(team: &TeamView, session: SecretString) -> Access {
+    Access {
+        platform: PlatformId(team.platform.0),
+        base_url: team.platform_url.clone(),
+        team: team.id,
+        owner_uid: team.owner_uid,
+        session,
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Arguments of `vz-sync demo`: everything in one process, on this machine only.
+//! `vz-sync demo`: everything in one process, on this machine only.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 
-use super::Override;
+use super::serve::stop_requested;
+use super::{CliError, Context, Exit, Override};
+use crate::boot::{Database, Service, demo};
 
 /// Show a real pipeline at work: database, platform simulator, two teams and the service.
 ///
@@ -50,4 +53,64 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     } else {
         Err("the demo listens on loopback addresses only".into())
     }
+}
+
+/// Runs it until it is stopped.
+pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
+    let began = std::time::Instant::now();
+    if args.fresh {
+        demo::forget(&args.data_dir)?;
+    }
+    std::fs::create_dir_all(&args.data_dir)
+        .with_context(|| format!("{} cannot be made", args.data_dir.display()))?;
+    let secrets = demo::DemoSecrets::open(&args.data_dir)?;
+    let mut overrides = args.overrides();
+    overrides.extend(secrets.overrides());
+    let config = context.load(overrides)?.config;
+    let _counters = context.start_logging(&config)?;
+
+    let platform = demo::platform(args.simulator_listen).await?;
+    let database = Database::open(&config, None).await?;
+    database.migrate().await?;
+    let service = Service::start(&config, &database).await?;
+    demo::teams(&service, &platform).await?;
+    let welcome = demo::welcome(&args.data_dir, &config, &secrets, &service, &platform)?;
+    context.output.result(&welcome.json, &text(&welcome, began.elapsed()));
+
+    let failure = service.run_until(stop_requested(&database)).await;
+    platform.shutdown().await;
+    database.close().await?;
+    match failure {
+        None => Ok(Exit::Ok),
+        Some(failure) => Err(CliError::Failure(anyhow::Error::new(failure))),
+    }
+}
+
+fn text(welcome: &demo::Welcome, took: std::time::Duration) -> String {
+    let field = |name: &str| welcome.json[name].as_str().unwrap_or_default().to_owned();
+    let (url, admin, simulator) = (field("url"), field("admin_url"), field("simulator_url"));
+    format!(
+        "
+vz-sync is up after {:.1} s, with two teams: 1 (12 environments) and 2 (2,000).
+
+  API         {url}        (description at /docs)
+  operators   {admin}        (/livez /readyz /metrics /admin/actors)
+  platform    {simulator}        (the simulator; it changes a little all the time)
+  tokens      {}
+
+Try next, in another terminal:
+
+  TOKEN=$(jq -r .tokens.owner {path})
+  curl -s -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/teams
+  curl -s -H \"Authorization: Bearer $TOKEN\" '{url}/api/v1/teams/1/environments?limit=2'
+  curl -sN -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/teams/1/events &
+  curl -s -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\
+       -d '{{}}' {url}/api/v1/teams/1/vz-sync
+
+Ctrl-C stops it; started again it goes on with the same data.
+",
+        took.as_secs_f64(),
+        welcome.path.display(),
+        path = welcome.path.display(),
+    )
 }

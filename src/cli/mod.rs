@@ -1,9 +1,8 @@
 //! The command line: one file per command, each with its arguments and its `run`.
 //!
 //! Commands never end the process and never print past [`Output`]; the way they end
-//! is an [`Exit`]. Only commands that work are in the tree: the argument types of
-//! `serve`, `demo`, `migrate`, `teams` and `credentials` stand ready for the wiring
-//! that runs them, and `simulate` brings its own from the simulator's room.
+//! is an [`Exit`]. Only commands that work are in the tree; `simulate` brings its own
+//! arguments from the simulator's room.
 
 mod config;
 mod context;
@@ -94,6 +93,12 @@ pub enum ColorArg {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
+    #[command(subcommand)]
+    Teams(teams::TeamsCommand),
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
     /// Make master keys and other secrets
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -131,6 +136,10 @@ pub fn run(
 async fn execute(cli: Cli, environment: BTreeMap<String, String>, output: Output) -> Exit {
     let context = Context::new(&cli.global, environment, output);
     let ended = match cli.command {
+        Command::Serve(args) => serve::run(&args, &context).await,
+        Command::Demo(args) => demo::run(&args, &context).await,
+        Command::Teams(command) => teams::run(&command, &context).await,
+        Command::Credentials(command) => credentials::run(&command, &context).await,
         Command::Keys(command) => keys::run(command, &context),
         Command::Token(args) => token::run(&args, &context),
         Command::Config(command) => config::run(&command, &context),

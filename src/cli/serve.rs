@@ -1,11 +1,14 @@
-//! Arguments of `vz-sync serve`: run the service.
+//! `vz-sync serve`: run the service.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::Override;
+use super::{CliError, Context, Exit, Override};
+use crate::boot::{Database, Service};
 
 /// Run the service until SIGTERM: scheduler, workers, API, events and admin listener.
 ///
@@ -44,4 +47,56 @@ pub(super) fn overrides(
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Runs the service until it is stopped.
+pub async fn run(args: &ServeArgs, context: &Context) -> Result<Exit, CliError> {
+    let config = context.load(args.overrides())?.config;
+    let _counters = context.start_logging(&config)?;
+    tracing::info!(
+        event = "vz_sync_embedded",
+        "due queue, lock and buses are in this process: run one replica only"
+    );
+    let database = Database::open(&config, None).await?;
+    database.migrate().await?;
+    let service = Service::start(&config, &database).await?;
+    let listening = service.listening;
+    context.output.result(
+        &json!({
+            "url": format!("http://{}", listening.api),
+            "admin_url": format!("http://{}", listening.admin),
+        }),
+        &format!("API on http://{}, operators on http://{}", listening.api, listening.admin),
+    );
+    let failure = service.run_until(stop_requested(&database)).await;
+    database.close().await?;
+    match failure {
+        None => Ok(Exit::Ok),
+        Some(failure) => Err(CliError::Failure(anyhow::Error::new(failure))),
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT, or when the private database is gone: its
+/// data is what the service is for.
+pub(super) async fn stop_requested(database: &Database) {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::error!(event = "vz_sync_signals", error = %error, "cannot listen for SIGTERM");
+            return;
+        }
+    };
+    let database_gone = async {
+        match &database.cluster {
+            Some(cluster) => cluster.exited().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = database_gone => {
+            tracing::error!(event = "vz_sync_database_gone", "the private database ended");
+        }
+    }
 }

@@ -27,6 +27,9 @@ pub use lock::EmbeddedLock;
 pub use signals::EmbeddedSignals;
 pub use store::{MemoryStore, StoreDefaults};
 
+#[cfg(all(test, feature = "testkit"))]
+mod exams;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks a table of an embedded adapter. A panic elsewhere cannot leave these

@@ -112,7 +112,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .no_proxy()
             .https_only(!options.addresses.allow_loopback_http)
-            .dns_resolver(GuardedResolver(options.addresses))
+            .dns_resolver(GuardedResolver(options.addresses.clone()))
             .connector_layer(MarkFresh)
             .connect_timeout(options.connect)
             .pool_idle_timeout(IDLE_CONNECTION)

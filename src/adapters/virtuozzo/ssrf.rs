@@ -9,11 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use crate::config::CidrRange;
+
 /// What installations may relax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddressPolicy {
-    /// Private, link-local and other special ranges may be asked (a platform in one's own network).
-    pub allow_private: bool,
+    /// Private and special ranges that may be asked (a platform in one's own network).
+    pub allowed_ranges: Vec<CidrRange>,
     /// Plain http to the loopback interface may be asked (the simulator).
     pub allow_loopback_http: bool,
 }
@@ -45,7 +47,7 @@ pub(super) struct RefusedAddress;
 
 impl AddressPolicy {
     /// Judges a base URL, and answers it parsed.
-    pub fn check(self, base_url: &str) -> Result<Url, RefusedUrl> {
+    pub fn check(&self, base_url: &str) -> Result<Url, RefusedUrl> {
         // The URL parser drops tabs and line ends and reads a backslash as a slash, so that what
         // a person sees and what is asked could differ.
         let odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
@@ -73,14 +75,14 @@ impl AddressPolicy {
         }
         let passes = match address {
             Some(address) => self.permits(address, local),
-            None => !local || self.allow_private || self.allow_loopback_http,
+            None => !local || !self.allowed_ranges.is_empty() || self.allow_loopback_http,
         };
         if passes { Ok(url) } else { Err(RefusedUrl::PrivateHost) }
     }
 
     /// Judges an address; `named_local` is whether it was asked for by a loopback name.
-    fn permits(self, address: IpAddr, named_local: bool) -> bool {
-        self.allow_private
+    fn permits(&self, address: IpAddr, named_local: bool) -> bool {
+        self.allowed_ranges.iter().any(|range| range.contains(address))
             || (self.allow_loopback_http && named_local && address.is_loopback())
             || is_public(address)
     }
@@ -138,7 +140,7 @@ pub(super) struct GuardedResolver(pub(super) AddressPolicy);
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let policy = self.0.clone();
         Box::pin(async move {
             let local = is_local_name(name.as_str());
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
@@ -240,7 +242,9 @@ mod tests {
         for url in ["http://10.0.0.1", "http://app.hoster.example", "https://10.0.0.1"] {
             assert!(loopback.check(url).is_err(), "{url}");
         }
-        let private = AddressPolicy { allow_private: true, ..AddressPolicy::default() };
+        let ranges = ["10.0.0.0/8", "fc00::/7", "192.168.0.0/16", "127.0.0.0/8"];
+        let allowed_ranges = ranges.iter().map(|range| range.parse().expect("a range")).collect();
+        let private = AddressPolicy { allowed_ranges, ..AddressPolicy::default() };
         assert!(private.check("https://10.0.0.1").is_ok());
         assert_eq!(private.check("http://10.0.0.1"), Err(RefusedUrl::NotHttps));
     }

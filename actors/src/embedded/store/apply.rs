@@ -108,6 +108,7 @@ impl Tables {
         }
         state.failures = 0;
         state.failing_since = None;
+        state.pause_warned_at = None;
         state.last_error = None;
         state.wait = None;
         if apply.mode == Mode::Full && apply.completeness.is_complete() {

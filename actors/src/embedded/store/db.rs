@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::ports::platforms::Circuit;
 use crate::ports::reads::ChangeRow;
 use crate::ports::replicas::ReplicaInfo;
-use crate::ports::store::{Cursor, DueTimes, Intervals, RequestedJob, Resting, Upsert};
+use crate::ports::store::{Cursor, DueTimes, Intervals, RequestedJob, Upsert};
 use crate::ports::teams::Rollout;
 
 /// What the rows themselves leave to configuration.
@@ -160,6 +160,9 @@ pub(super) struct State {
     pub lease: Option<LeaseRow>,
     pub fence: Fence,
     pub committed: Option<(Fence, RunId)>,
+    /// Since when the scope alone is paused, over failing for long.
+    pub paused_at: Option<OffsetDateTime>,
+    pub pause_warned_at: Option<OffsetDateTime>,
     pub failures: u32,
     pub failing_since: Option<OffsetDateTime>,
     pub last_error: Option<Failure>,

@@ -21,6 +21,8 @@ impl State {
             lease: None,
             fence: Fence(0),
             committed: None,
+            paused_at: None,
+            pause_warned_at: None,
             failures: 0,
             failing_since: None,
             last_error: None,
@@ -96,6 +98,19 @@ impl Tables {
         team.auth.as_ref().map(|auth| Resting::Auth(auth.reason.clone()))
     }
 
+    /// Why one scope does not run: its team's reasons, or its own pause.
+    pub fn scope_resting(&self, key: ScopeKey) -> Option<Resting> {
+        self.resting(key.team).or_else(|| {
+            let state = self.states.get(&key)?;
+            state.paused_at?;
+            let failure = state.last_error.as_ref();
+            Some(Resting::Paused(match failure {
+                Some(failure) => format!("failed for too long: {}", failure.message),
+                None => "failed for too long".to_owned(),
+            }))
+        })
+    }
+
     /// Until when a platform's circuit lets nothing pass.
     pub fn circuit_open_until(
         &self,
@@ -113,7 +128,7 @@ impl Tables {
             && state.waits(now).is_none()
             && state.lease_at(now).is_none()
             && state.dispatched_at.is_none_or(|at| at + redispatch <= now)
-            && self.resting(key.team).is_none()
+            && self.scope_resting(key).is_none()
             && self.circuit_open_until(state.platform, now).is_none()
     }
 

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::db::{LeaseRow, State, Tables, WaitReason};
+use crate::domain::cadence::choose_mode;
 use crate::domain::{
     Failure, FailureClass, Fence, JobId, JobState, Mode, ReplicaId, RunId, ScopeKey,
 };
@@ -21,7 +22,7 @@ impl Tables {
         if self.queued.get(&key) != Some(&ask.job) {
             return LeaseAnswer::NotQueued;
         }
-        if let Some(resting) = self.resting(key.team) {
+        if let Some(resting) = self.scope_resting(key) {
             self.drop_obsolete(key, ask.job, now);
             return LeaseAnswer::Resting(resting);
         }
@@ -38,26 +39,31 @@ impl Tables {
             self.off_the_bus(key);
             return LeaseAnswer::Later { not_before };
         }
-        if state.due_at() > now {
+        let Some(mode) = chosen_mode(state, now) else {
             self.drop_obsolete(key, ask.job, now);
             return LeaseAnswer::Fresh;
-        }
+        };
         let attempts = self.jobs.get(&ask.job).map_or(0, |job| job.attempt);
         if attempts >= ask.max_attempts {
             self.exhaust(key, ask.job, attempts, now);
             return LeaseAnswer::Exhausted { attempts };
         }
         self.unlease_dead(key, now);
-        self.grant(ask, asked_at, now)
+        self.grant(ask, mode, asked_at, now)
             .map_or(LeaseAnswer::NotQueued, |lease| LeaseAnswer::Granted(Box::new(lease)))
     }
 
-    fn grant(&mut self, ask: &LeaseAsk, asked_at: Instant, now: OffsetDateTime) -> Option<Lease> {
+    fn grant(
+        &mut self,
+        ask: &LeaseAsk,
+        mode: Mode,
+        asked_at: Instant,
+        now: OffsetDateTime,
+    ) -> Option<Lease> {
         let key = ask.key;
         let owner_uid = self.team(key.team)?.owner_uid;
         let state = self.states.get_mut(&key)?;
         let job = self.jobs.get_mut(&ask.job)?;
-        let mode = chosen_mode(state, now);
         state.fence = Fence(state.fence.0 + 1);
         state.lease = Some(LeaseRow {
             owner: ask.replica,
@@ -199,9 +205,8 @@ impl Tables {
     }
 }
 
-/// A full when one is due, was asked for, or never succeeded; else a delta.
-fn chosen_mode(state: &State, now: OffsetDateTime) -> Mode {
-    let asked = state.request.as_ref().and_then(|request| request.mode);
-    let full = state.due.full <= now || asked == Some(Mode::Full) || state.last_full_at.is_none();
-    if full { Mode::Full } else { Mode::Delta }
+/// A wish without a mode lets the run choose: at least a delta.
+fn chosen_mode(state: &State, now: OffsetDateTime) -> Option<Mode> {
+    let asked = state.request.as_ref().map(|request| request.mode.unwrap_or(Mode::Delta));
+    choose_mode(now, &state.due, asked, state.last_full_at)
 }

@@ -36,6 +36,14 @@ impl Tables {
             },
             _ => ask.scopes.clone(),
         };
+        let key = |scope: &Scope| ScopeKey::new(ask.team, *scope);
+        let (resting, scopes): (Vec<_>, Vec<_>) =
+            scopes.into_iter().partition(|scope| self.scope_resting(key(scope)).is_some());
+        if scopes.is_empty()
+            && let Some(why) = resting.first().and_then(|scope| self.scope_resting(key(scope)))
+        {
+            return Requested::Resting(why);
+        }
         if ask.class == Class::Manual
             && let Some(per_minute) = ask.per_minute
             && let Err(retry_in) = self.take_trigger(ask.team, per_minute, now)

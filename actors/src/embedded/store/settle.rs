@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::db::{AuthFailure, Tables, WaitReason};
+use crate::domain::retry::Sustained;
 use crate::domain::{EventNo, Failure, FailureClass, JobState};
 use crate::ports::store::{Ending, LeaseRef, Settled, Settlement};
 use crate::ports::{PortError, PortResult};
@@ -63,6 +64,13 @@ impl Tables {
                 self.stop(lease, by, since, now)
             }
         };
+        if let Some(state) = self.states.get_mut(&key) {
+            match settlement.sustained {
+                Sustained::No => {}
+                Sustained::Warn => state.pause_warned_at = Some(now),
+                Sustained::Pause => state.paused_at = Some(now),
+            }
+        }
         Ok(Settled::Done { event })
     }
 

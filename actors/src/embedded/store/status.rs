@@ -11,7 +11,7 @@ use crate::ports::store::Resting;
 impl Tables {
     pub fn scope_status(&self, key: ScopeKey, now: OffsetDateTime) -> Option<ScopeStatus> {
         let state = self.states.get(&key)?;
-        let resting = self.resting(key.team);
+        let resting = self.scope_resting(key);
         let lease = state.lease_at(now);
         let (status, reason, message) = self.judge(key, state, resting.as_ref(), now);
         let job = |id: Option<&JobId>| {

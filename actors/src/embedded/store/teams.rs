@@ -153,6 +153,8 @@ impl Teams for MemoryStore {
             for (_, state) in tables.states.iter_mut().filter(|(key, _)| key.team == team) {
                 state.failures = 0;
                 state.failing_since = None;
+                state.paused_at = None;
+                state.pause_warned_at = None;
             }
         }
         Ok(true)

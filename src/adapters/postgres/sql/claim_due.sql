@@ -1,9 +1,12 @@
 -- Claims states that may run now and ensures a queued job for each.
 -- $1 int8: batch, $2 float8: re-dispatch delay in seconds.
+-- Leases that ran out must have been freed before (free_expired.sql): their jobs still count as running.
 -- statement_timestamp() and not clock_timestamp(): a volatile function cannot bound an index scan.
 WITH picked AS MATERIALIZED (
     -- Chosen without locks, per platform, so that states behind an open circuit are never even read.
-    SELECT c.place
+    -- The longest due form a window, inside which the most urgent go first: the order by class needs no
+    -- index of its own, and a backlog of one class cannot hide the others for ever.
+    SELECT c.place, c.class, c.deadline
     FROM (
         -- A platform whose circuit may be probed gets one state, not a stampede.
         SELECT id, CASE WHEN circuit_state = 'closed' THEN $1::int8 ELSE 1 END AS room
@@ -12,37 +15,40 @@ WITH picked AS MATERIALIZED (
           AND (SELECT enabled FROM rollout)
     ) p
     CROSS JOIN LATERAL (
-        (SELECT s.ctid AS place, 0 AS turn, s.due_at
+        (SELECT s.ctid AS place, s.requested_class AS class,
+                least(s.next_full_at, s.next_delta_at, s.requested_at) AS deadline
          FROM vz_sync_states s
          WHERE s.platform_id = p.id AND s.requested_at IS NOT NULL AND s.due_at <= statement_timestamp()
-         ORDER BY s.due_at LIMIT p.room)
+         ORDER BY s.due_at LIMIT greatest($1::int8, 1000))
         UNION ALL
-        (SELECT s.ctid AS place, 1 AS turn, s.due_at
+        (SELECT s.ctid AS place,
+                CASE WHEN s.failures > 0 THEN 4 WHEN s.last_success_at IS NULL THEN 1 ELSE 3 END::smallint AS class,
+                least(s.next_full_at, s.next_delta_at) AS deadline
          FROM vz_sync_states s
          WHERE s.platform_id = p.id AND s.requested_at IS NULL AND s.due_at <= statement_timestamp()
-         ORDER BY s.due_at LIMIT p.room)
-        ORDER BY turn, due_at LIMIT p.room
+         ORDER BY s.due_at LIMIT greatest($1::int8, 1000))
+        ORDER BY class DESC, deadline LIMIT p.room
     ) c
-    ORDER BY c.turn, c.due_at
+    ORDER BY c.class DESC, c.deadline
     LIMIT $1
 ), locked AS MATERIALIZED (
     -- By row address: a row that was rewritten since the snapshot no longer matches and is left for the next claim.
-    SELECT s.ctid AS place
+    SELECT s.ctid AS place, picked.class, picked.deadline
     FROM picked
     JOIN vz_sync_states s ON s.ctid = picked.place
-    WHERE s.due_at <= statement_timestamp()
+    WHERE s.due_at <= statement_timestamp() AND s.lease_run IS NULL
     FOR UPDATE OF s SKIP LOCKED
 ), claimed AS (
     UPDATE vz_sync_states s
     SET dispatched_at = statement_timestamp(),
         redispatch_at = statement_timestamp() + $2::float8 * interval '1 second',
         status = 'queued',
-        pending_reason = NULL
+        pending_reason = NULL,
+        pending_message = NULL
     FROM locked
     WHERE s.ctid = locked.place
     RETURNING s.team_id, s.scope, s.requested_by, s.requested_environments, s.requested_trace,
-              coalesce(s.requested_class, CASE WHEN s.failures > 0 THEN 4 ELSE 3 END) AS class,
-              coalesce(s.requested_at, least(s.next_full_at, s.next_delta_at)) AS deadline
+              locked.class, locked.deadline
 )
 -- The state's row lock makes this the only writer of the scope's queued job.
 INSERT INTO vz_sync_jobs AS j (team_id, scope, class, deadline, reason, requested_by, environments, trace_parent)

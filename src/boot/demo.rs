@@ -1,0 +1,210 @@
+//! The demo: a platform, two teams and the whole service in one process.
+//!
+//! Owns the secrets of its data directory: made once, kept for its owner
+//! alone, so that what is sealed and signed today can be opened tomorrow.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vz_sync_actors::domain::TeamId;
+use vz_sync_actors::ports::teams::NewTeam;
+
+use super::Service;
+use crate::config::Config;
+use crate::http::auth::{Minter, Role, unix_now};
+use crate::secrets::MasterKey;
+use crate::simulator::{self, AccountSpec, Rate, Simulator, SimulatorOptions};
+
+/// How long the ready-made tokens live.
+const TOKEN_LIFE: u64 = 7 * 24 * 3600;
+
+/// A team of the demo.
+struct DemoTeam {
+    id: TeamId,
+    name: &'static str,
+    environments: usize,
+    nodes: usize,
+}
+
+const TEAMS: [DemoTeam; 2] = [
+    DemoTeam { id: TeamId(1), name: "Small team", environments: 12, nodes: 2 },
+    DemoTeam { id: TeamId(2), name: "Big team", environments: 2000, nodes: 3 },
+];
+
+/// What the data directory keeps secret between two runs.
+#[derive(Serialize, Deserialize)]
+pub struct DemoSecrets {
+    master_keys: String,
+    jwt_secret: String,
+    admin_token: String,
+}
+
+impl DemoSecrets {
+    /// Reads the directory's secrets, or makes them.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("secrets.json");
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!("{} cannot be read (--fresh starts anew)", path.display())
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let made = Self::make()?;
+                write_private(&path, &serde_json::to_vec_pretty(&made)?)?;
+                Ok(made)
+            }
+            Err(error) => Err(error).with_context(|| format!("{}", path.display())),
+        }
+    }
+
+    fn make() -> Result<Self> {
+        let random = || STANDARD.encode(rand::random::<[u8; 32]>());
+        let key = MasterKey::generate("demo")?;
+        Ok(Self {
+            master_keys: key.to_entry().expose_secret().to_owned(),
+            jwt_secret: random(),
+            admin_token: random(),
+        })
+    }
+
+    /// The same as settings of the service.
+    pub fn overrides(&self) -> Vec<(&'static str, String, &'static str)> {
+        vec![
+            ("secrets.master_keys", self.master_keys.clone(), "demo"),
+            ("auth.jwt_secret", self.jwt_secret.clone(), "demo"),
+            ("admin.token", self.admin_token.clone(), "demo"),
+        ]
+    }
+}
+
+/// Starts the platform of the demo. It changes by itself, a little all the
+/// time, so that there is something to see.
+pub async fn platform(listen: SocketAddr) -> Result<Simulator> {
+    let accounts = TEAMS
+        .iter()
+        .enumerate()
+        .map(|(index, team)| AccountSpec::numbered(index + 1, team.environments, team.nodes))
+        .collect();
+    let options = SimulatorOptions {
+        listen,
+        accounts,
+        control: true,
+        evolve: "6/m".parse::<Rate>().ok(),
+        ..SimulatorOptions::default()
+    };
+    Ok(simulator::start(options).await?)
+}
+
+/// Adds the teams with their keys, unless an earlier run did.
+pub async fn teams(service: &Service, platform: &Simulator) -> Result<()> {
+    let (teams, credentials) = (&service.adapters.teams, &service.adapters.ports.credentials);
+    let known = teams.list().await?;
+    let url = platform.base_url();
+    for (index, team) in TEAMS.iter().enumerate() {
+        let account = AccountSpec::numbered(index + 1, team.environments, team.nodes);
+        let same = known
+            .iter()
+            .any(|row| row.id == team.id && row.platform_url == url && row.has_credentials);
+        if same {
+            continue;
+        }
+        teams
+            .put(&NewTeam {
+                id: team.id,
+                name: team.name.to_owned(),
+                platform_url: url.clone(),
+                cohorts: Vec::new(),
+            })
+            .await?;
+        // Sealed with the platform's URL: a key moves only by being sealed anew.
+        credentials.replace(team.id, SecretString::from(account.token), account.uid).await?;
+    }
+    service.engine().handle().nudge();
+    Ok(())
+}
+
+/// What a visitor needs: written to `demo.json` once all is up.
+pub struct Welcome {
+    /// Where it was written.
+    pub path: PathBuf,
+    /// Its content.
+    pub json: serde_json::Value,
+    /// An owner's token, for the examples.
+    pub owner: SecretString,
+}
+
+/// Writes `demo.json`.
+pub fn welcome(
+    dir: &Path,
+    config: &Config,
+    secrets: &DemoSecrets,
+    service: &Service,
+    platform: &Simulator,
+) -> Result<Welcome> {
+    let minter = Minter::from_config(&config.auth).context("the demo has no signing secret")?;
+    let now = unix_now();
+    let token = |role: Role| {
+        let teams: Vec<(i64, Role)> = TEAMS.iter().map(|team| (team.id.0, role)).collect();
+        minter.mint(
+            &format!("{}@demo", json!(role).as_str().unwrap_or("user")),
+            &teams,
+            now,
+            TOKEN_LIFE,
+        )
+    };
+    let owner = token(Role::Owner)?;
+    let json = json!({
+        "url": format!("http://{}", service.listening.api),
+        "admin_url": format!("http://{}", service.listening.admin),
+        "simulator_url": platform.base_url(),
+        "platform_token": AccountSpec::numbered(1, 0, 0).token,
+        "tokens": {
+            "owner": owner.expose_secret(),
+            "manager": token(Role::Manager)?.expose_secret(),
+            "developer": token(Role::Developer)?.expose_secret(),
+            "admin": secrets.admin_token,
+        },
+        "teams": TEAMS.iter().map(|team| team.id.0).collect::<Vec<_>>(),
+    });
+    let path = dir.join("demo.json");
+    write_private(&path, &serde_json::to_vec_pretty(&json)?)?;
+    Ok(Welcome { path, json, owner })
+}
+
+/// Throws away what an earlier demo left; refuses a directory that is not one.
+pub fn forget(dir: &Path) -> Result<()> {
+    let Ok(mut entries) = fs::read_dir(dir) else { return Ok(()) };
+    let ours = dir.join("secrets.json").exists() || dir.join("demo.json").exists();
+    if !ours {
+        anyhow::ensure!(
+            entries.next().is_none(),
+            "{} was not made by the demo: --fresh does not touch it",
+            dir.display()
+        );
+        return Ok(());
+    }
+    fs::remove_dir_all(dir).with_context(|| format!("{} cannot be removed", dir.display()))
+}
+
+/// Replaces a file in one step, for its owner alone.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let draft = path.with_extension("new");
+    let _ = fs::remove_file(&draft);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .with_context(|| format!("{} cannot be written", draft.display()))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path).with_context(|| format!("{} cannot be written", path.display()))
+}

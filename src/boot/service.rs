@@ -1,0 +1,180 @@
+//! One running service: engine, API and admin listener over one database.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+use vz_sync_actors::domain::ReplicaId;
+use vz_sync_actors::engine::Engine;
+use vz_sync_actors::kit::TreeFailure;
+
+use super::adapters::{Adapters, follow_gates};
+use super::{BootError, Database, settings};
+use crate::config::Config;
+use crate::http::admin::{self, AdminState};
+use crate::http::auth::{AdminToken, Verifier};
+use crate::http::server::{Limits, Server};
+use crate::http::{ApiPorts, ApiSettings, ApiState, Metrics, router};
+
+/// How long the root supervisor may take to answer a liveness probe.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Where a service listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Listening {
+    /// The API.
+    pub api: SocketAddr,
+    /// Probes, metrics and the actor tree.
+    pub admin: SocketAddr,
+}
+
+/// A running service.
+pub struct Service {
+    /// What it was built from, for whoever works beside it.
+    pub adapters: Adapters,
+    /// Where it listens.
+    pub listening: Listening,
+    engine: Arc<Engine>,
+    stopping: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    gates: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts everything over an open, migrated database.
+    pub async fn start(config: &Config, database: &Database) -> Result<Self, BootError> {
+        let replica = ReplicaId(Uuid::new_v4());
+        let metrics = Metrics::new().map_err(|error| BootError::Api(error.to_string()))?;
+        let adapters = Adapters::build(config, database, replica, &metrics).await?;
+        // Bound before the engine starts: a port that is taken must not cost
+        // a run.
+        let api_server = bind("API", config.http.listen, config).await?;
+        let admin_server = bind("admin listener", config.admin.listen, config).await?;
+        let listening =
+            Listening { api: local_addr(&api_server)?, admin: local_addr(&admin_server)? };
+
+        let engine_settings = settings::engine(config, replica, host_name());
+        let engine = Engine::start(adapters.ports.clone(), engine_settings)
+            .await
+            .map_err(|error| BootError::Engine(error.to_string()))?;
+        let handle = engine.handle();
+        let gates = tokio::spawn(follow_gates(adapters.gates.clone(), handle.measured_arc()));
+
+        let stopping = CancellationToken::new();
+        let api = ApiState::new(
+            Arc::new(handle),
+            api_ports(&adapters),
+            Verifier::from_config(&config.auth),
+            metrics,
+            ApiSettings::from_config(config),
+            stopping.clone(),
+        );
+        let (public, _) = router::public(&api, Router::new())
+            .map_err(|error| BootError::Api(error.to_string()))?;
+        let engine = Arc::new(engine);
+        let pulse = engine.clone();
+        let admin_state = AdminState {
+            api,
+            token: config.admin.token.as_ref().map(AdminToken::new),
+            heartbeat: Arc::new(move || {
+                let engine = pulse.clone();
+                Box::pin(async move { engine.is_alive(HEARTBEAT).await })
+            }),
+        };
+        let admin = admin::router(&admin_state, Router::new());
+        let servers = vec![
+            tokio::spawn(api_server.serve(public, stopping.clone())),
+            tokio::spawn(admin_server.serve(admin, stopping.clone())),
+        ];
+        info!(event = "vz_sync_started", replica = %replica, listen = %listening.api, admin_listen = %listening.admin, "service is up");
+        Ok(Self { adapters, listening, engine, stopping, servers, gates })
+    }
+
+    /// The way into the engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs until `stop`, or until the engine gives up; then stops in order.
+    /// Answers what the engine gave up over.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Option<TreeFailure> {
+        let failed = self.engine.failed();
+        let failure = tokio::select! {
+            () = stop => None,
+            failure = failed => {
+                error!(event = "vz_sync_engine_failed", reason = %failure, "the engine gave up");
+                Some(failure)
+            }
+        };
+        self.shutdown().await;
+        failure
+    }
+
+    /// Stops listening, hands runs back, and closes what was opened.
+    pub async fn shutdown(self) {
+        let Self { adapters, engine, stopping, servers, gates, .. } = self;
+        info!(event = "vz_sync_stopping", "service is stopping");
+        stopping.cancel();
+        for server in servers {
+            let _ = server.await;
+        }
+        gates.abort();
+        // The admin router's heartbeat held the other reference, and its
+        // server is gone.
+        match Arc::try_unwrap(engine) {
+            Ok(engine) => {
+                let report = engine.shutdown().await;
+                for actor in &report.overdue {
+                    warn!(event = "vz_sync_stop_overdue", actor = %actor, "an actor had to be killed");
+                }
+            }
+            Err(_) => warn!(event = "vz_sync_stop_overdue", "a request still held the engine"),
+        }
+        adapters.pools.close();
+        info!(event = "vz_sync_stopped", "service has stopped");
+    }
+}
+
+fn api_ports(adapters: &Adapters) -> ApiPorts {
+    let ports = &adapters.ports;
+    ApiPorts {
+        reads: adapters.reads.clone(),
+        store: ports.store.clone(),
+        teams: adapters.teams.clone(),
+        credentials: ports.credentials.clone(),
+        platform: ports.platform.clone(),
+        due_queue: ports.due_queue.clone(),
+        job_bus: ports.job_bus.clone(),
+        lock: ports.lock.clone(),
+        replicas: ports.replicas.clone(),
+    }
+}
+
+async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+    config: &Config,
+) -> Result<Server, BootError> {
+    let limits = Limits {
+        header_timeout: config.http.header_timeout_seconds.duration(),
+        ..Limits::default()
+    };
+    Server::bind(address, limits).await.map_err(|error| BootError::Listen { what, address, error })
+}
+
+fn local_addr(server: &Server) -> Result<SocketAddr, BootError> {
+    server.local_addr().map_err(|error| BootError::Api(error.to_string()))
+}
+
+/// For people who look at several replicas.
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
