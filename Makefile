@@ -11,21 +11,17 @@ OUT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench smoke-vz_sync lint fmt deny deps ci clean
+.PHONY: help run test smoke-vz_sync lint fmt deny deps ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: deps ## Build and start the demo: database, simulator, pipeline, web page (data in .demo)
+run: deps ## Build and start the demo: database, platform simulator, pipeline, API (data in .demo)
 	$(CARGO) build --profile $(PROFILE) --bin vz-sync
 	$(OUT)/vz-sync demo --data-dir .demo $(ARGS)
 
 test: ## Run every test; servers are started and stopped by the tests (ARGS=filter)
 	@CARGO="$(CARGO)" .ci/test $(ARGS)
-
-bench: deps ## Measure the pipeline (release build)
-	$(CARGO) build --release --bin vz-sync
-	$(TARGET)/release/vz-sync bench $(ARGS)
 
 smoke-vz_sync: deps ## Start a demo of its own, trigger a sync, wait for its rows and event
 	$(CARGO) build --profile $(PROFILE) --bin vz-sync

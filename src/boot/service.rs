@@ -107,7 +107,7 @@ impl Service {
             tokio::spawn(admin_server.serve(admin, stopping.clone())),
         ];
         info!(event = "vz_sync_started", replica = %replica, listen = %listening.api, admin_listen = %listening.admin, "service is up");
-        Ok(Self { adapters, listening, engine, stopping, servers, gates })
+        Ok(Self { listening, adapters, engine, stopping, servers, gates })
     }
 
     /// Runs until `stop`, or until the engine gives up; then stops in order.
@@ -136,14 +136,12 @@ impl Service {
         gates.abort();
         // The admin router's heartbeat held the other reference, and its
         // server is gone.
-        match Arc::try_unwrap(engine) {
-            Ok(engine) => {
-                let report = engine.shutdown().await;
-                for actor in &report.overdue {
-                    warn!(event = "vz_sync_stop_overdue", actor = %actor, "an actor had to be killed");
-                }
+        if let Ok(engine) = Arc::try_unwrap(engine) {
+            for actor in &engine.shutdown().await.overdue {
+                warn!(event = "vz_sync_stop_overdue", actor = %actor, "an actor had to be killed");
             }
-            Err(_) => warn!(event = "vz_sync_stop_overdue", "a request still held the engine"),
+        } else {
+            warn!(event = "vz_sync_stop_overdue", "a request still held the engine");
         }
         adapters.pools.close();
         info!(event = "vz_sync_stopped", "service has stopped");

@@ -1,5 +1,6 @@
 //! `vz-sync migrate`: the version of the database schema.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _};
 
 use anyhow::Context as _;
@@ -60,7 +61,7 @@ async fn migrate(
                 applied => format!("applied {applied:?}\n"),
             };
             if let Some(ahead) = report.ahead {
-                text += &format!("the database is ahead of this binary: version {ahead}\n");
+                let _ = writeln!(text, "the database is ahead of this binary: version {ahead}");
             }
             if *create_reader {
                 text += "the role vz_reader may read the schema vz_api\n";
@@ -81,8 +82,9 @@ async fn migrate(
             let mut rows = Vec::new();
             for row in &status {
                 let applied = row.applied_at.map(|at| at.to_string());
-                text += &format!(
-                    "V{:<3} {:<24} {}{}\n",
+                let _ = writeln!(
+                    text,
+                    "V{:<3} {:<24} {}{}",
                     row.version,
                     row.name,
                     applied.as_deref().unwrap_or("not applied"),

@@ -1,5 +1,7 @@
 //! `vz-sync teams`: who is mirrored.
 
+use std::fmt::Write as _;
+
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -82,8 +84,9 @@ async fn teams(
             let mut text =
                 format!("{:>8}  {:<24} {:<10} {}\n", "TEAM", "NAME", "STATE", "PLATFORM");
             for team in &all {
-                text += &format!(
-                    "{:>8}  {:<24} {:<10} {}\n",
+                let _ = writeln!(
+                    text,
+                    "{:>8}  {:<24} {:<10} {}",
                     team.id,
                     team.name,
                     state(team),
