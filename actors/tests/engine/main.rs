@@ -2,6 +2,7 @@
 //! and a scripted platform, on a paused clock.
 
 mod common;
+mod day;
 mod failures;
 mod faults;
 mod leases;
