@@ -4,8 +4,11 @@
 mod common;
 mod day;
 mod failures;
+mod fairness;
 mod faults;
 mod leases;
 mod pipeline;
 mod removals;
 mod scopes;
+mod sustained;
+mod universe;
