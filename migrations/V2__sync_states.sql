@@ -74,7 +74,7 @@ COMMENT ON COLUMN vz_sync_states.pending_message IS 'The same in words.';
 COMMENT ON COLUMN vz_sync_states.next_full_at IS 'Own time of the next full run; moves only when a run ends.';
 COMMENT ON COLUMN vz_sync_states.next_delta_at IS 'Own time of the next delta run; moves only when a run ends.';
 COMMENT ON COLUMN vz_sync_states.not_before IS 'Nothing runs before this moment, whatever asks for it.';
-COMMENT ON COLUMN vz_sync_states.not_before_reason IS 'Why not_before was set; a manual trigger clears backoff, partial and catch_up, never the others.';
+COMMENT ON COLUMN vz_sync_states.not_before_reason IS 'Why not_before was set; a manual trigger clears backoff, partial, collision and catch_up, never the platform''s own.';
 COMMENT ON COLUMN vz_sync_states.requested_at IS 'When a run was last asked for; a success clears it only if its fetch began later.';
 COMMENT ON COLUMN vz_sync_states.requested_mode IS 'Mode asked for; full beats delta.';
 COMMENT ON COLUMN vz_sync_states.requested_class IS 'Highest class asked for: manual 9, demand 6, retry 4, schedule 3, backfill 1.';

@@ -137,7 +137,7 @@ impl Adapters {
             dead_after,
             config.retention.changes_days.duration(),
         ));
-        let teams = Arc::new(PgTeams::new(pools.reads.clone()));
+        let teams = Arc::new(PgTeams::new(pools.pipeline.clone()));
         Ok(Self { ports, reads, teams, gates, pools })
     }
 }

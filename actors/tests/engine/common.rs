@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vz_sync_actors::domain::{DataType, Event, EventBody, ExternalId, JobId, Scope, TeamId};
+use vz_sync_actors::domain::{DataType, Event, EventBody, ExternalId, JobId, TeamId};
 use vz_sync_actors::ports::reads::{ItemRow, Reads as _};
 use vz_sync_actors::testkit::Universe;
 
@@ -53,12 +53,4 @@ pub fn events_of(universe: &Universe, team: TeamId, job: JobId) -> Vec<Event> {
 /// Lets time pass; timers in between fire.
 pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
-}
-
-/// How often the scope's runs have committed.
-pub fn commits(universe: &Universe, team: TeamId, scope: Scope) -> usize {
-    let events = universe.events(team);
-    let of_scope =
-        |event: &&Event| matches!(&event.body, EventBody::Completed(c) if c.scope == scope);
-    events.iter().filter(of_scope).count()
 }

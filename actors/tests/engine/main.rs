@@ -2,9 +2,13 @@
 //! and a scripted platform, on a paused clock.
 
 mod common;
+mod day;
 mod failures;
+mod fairness;
 mod faults;
 mod leases;
 mod pipeline;
 mod removals;
 mod scopes;
+mod sustained;
+mod universe;

@@ -56,7 +56,11 @@ impl Upkeep for PgUpkeep {
             return Ok(None);
         }
         session.0.batch_execute(TABLE_WAIT).await.map_err(|error| judged(&error))?;
-        session.tidy(retention).await.map(Some)
+        let tidied = session.tidy(retention).await;
+        // The end of a session takes the server a moment: the next tidy need not meet it.
+        let unlock = "SELECT pg_advisory_unlock($1)";
+        session.0.execute(unlock, &[&LOCK_KEY]).await.map_err(|error| judged(&error))?;
+        tidied.map(Some)
     }
 }
 

@@ -183,7 +183,7 @@ impl Pace for MovedPace {
         let mut all = String::from("SET session_replication_role = replica;");
         for row in rows {
             let (table, moves): (String, String) = (row.get("table"), row.get("moves"));
-            all.push_str(&format!("UPDATE {table} SET {moves};"));
+            all.extend(["UPDATE ", &table, " SET ", &moves, ";"]);
         }
         client.batch_execute(&all).await.unwrap();
     }

@@ -23,7 +23,7 @@ async fn written(ground: &Ground) -> (i64, i64) {
     let sql = ground.sql().await;
     sql.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
     let counts = "SELECT sum(n_tup_ins)::int8, sum(n_tup_upd)::int8 FROM pg_stat_user_tables
-                  WHERE relname IN ('environments', 'nodes', 'resource_changes')";
+                  WHERE relname IN ('environments', 'nodes') OR relname LIKE 'resource_changes%'";
     let row = sql.query_one(counts, &[]).await.unwrap();
     (row.get(0), row.get(1))
 }

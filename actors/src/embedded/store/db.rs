@@ -1,6 +1,6 @@
 //! The tables of the in-memory store, named as in the schema.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -79,6 +79,8 @@ pub(super) struct Tables {
     /// Time of the newest change row that retention removed.
     pub changes_cut: HashMap<TeamId, OffsetDateTime>,
     pub outbox: HashMap<TeamId, TeamOutbox>,
+    /// Events that no relay has passed on, in the order they are told.
+    pub unrelayed: BTreeSet<(OffsetDateTime, TeamId, i64)>,
     pub relay: Option<(ReplicaId, OffsetDateTime)>,
     pub staging: HashMap<RunId, HashMap<(DataType, ExternalId), Upsert>>,
     pub idempotency: HashMap<(TeamId, String), Remembered>,
@@ -267,12 +269,7 @@ pub(super) struct Quarantined {
 #[derive(Default)]
 pub(super) struct TeamOutbox {
     pub last: i64,
-    pub events: BTreeMap<i64, OutboxRow>,
-}
-
-pub(super) struct OutboxRow {
-    pub event: Event,
-    pub relayed: bool,
+    pub events: BTreeMap<i64, Event>,
 }
 
 pub(super) struct Remembered {

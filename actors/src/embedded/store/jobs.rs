@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::db::{Job, OutboxRow, Tables};
+use super::db::{Job, Tables};
 use crate::domain::event::Failed;
 use crate::domain::{Class, Event, EventBody, EventNo, Failure, JobId, JobState, ScopeKey, TeamId};
 
@@ -123,7 +123,8 @@ impl Tables {
         outbox.last += 1;
         let no = EventNo(outbox.last);
         let event = Event { team_id: team, no: Some(no), at: now, body };
-        outbox.events.insert(no.0, OutboxRow { event, relayed: false });
+        outbox.events.insert(no.0, event);
+        self.unrelayed.insert((now, team, no.0));
         no
     }
 

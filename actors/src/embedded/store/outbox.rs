@@ -20,7 +20,7 @@ impl Outbox for MemoryStore {
             .filter_map(|(team, no)| Some((tables.outbox.get(&team)?, no)))
             .flat_map(|(outbox, no)| outbox.events.range(no.0 + 1..))
             .take(limit)
-            .map(|(_, row)| row.event.clone())
+            .map(|(_, event)| event.clone())
             .collect())
     }
 
@@ -43,20 +43,18 @@ impl Outbox for MemoryStore {
             return Ok(None);
         }
         tables.relay = Some((me, now + lease));
-        let rows = tables.outbox.values().flat_map(|outbox| outbox.events.values());
-        let mut waiting: Vec<Event> =
-            rows.filter(|row| !row.relayed).map(|row| row.event.clone()).collect();
-        waiting.sort_by_key(|event| (event.at, event.team_id, event.no));
-        waiting.truncate(limit);
-        Ok(Some(waiting))
+        let event = |(_, team, no): &(_, TeamId, i64)| {
+            tables.outbox.get(team).and_then(|outbox| outbox.events.get(no)).cloned()
+        };
+        Ok(Some(tables.unrelayed.iter().filter_map(event).take(limit).collect()))
     }
 
     async fn relayed(&self, events: &[(TeamId, EventNo)]) -> PortResult<()> {
         let mut tables = self.tables();
         for (team, no) in events {
-            let outbox = tables.outbox.get_mut(team);
-            if let Some(row) = outbox.and_then(|outbox| outbox.events.get_mut(&no.0)) {
-                row.relayed = true;
+            let outbox = tables.outbox.get(team);
+            if let Some(at) = outbox.and_then(|outbox| outbox.events.get(&no.0)).map(|e| e.at) {
+                tables.unrelayed.remove(&(at, *team, no.0));
             }
         }
         Ok(())

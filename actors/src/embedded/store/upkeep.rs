@@ -22,7 +22,7 @@ impl Tables {
 
         for outbox in self.outbox.values_mut() {
             let before = outbox.events.len();
-            outbox.events.retain(|_, row| !old(row.event.at, keep.outbox));
+            outbox.events.retain(|_, event| !old(event.at, keep.outbox));
             tidied.outbox += gone(before, outbox.events.len());
         }
         for (team, changes) in &mut self.changes {

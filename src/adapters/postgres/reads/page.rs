@@ -40,7 +40,7 @@ pub(super) fn statement(query: &ItemQuery) -> PortResult<Option<Statement>> {
     if query.filters.len() > MAX_FILTERS {
         return Err(refused(format!("more than {MAX_FILTERS} filters at once")));
     }
-    let mut builder = Builder { sql: table.select.to_owned(), params: Vec::new() };
+    let mut builder = Builder { sql: String::new(), params: Vec::new() };
     if !query.include_stale {
         builder.sql.push_str("  AND NOT r.stale\n");
     }
@@ -80,10 +80,21 @@ pub(super) fn statement(query: &ItemQuery) -> PortResult<Option<Statement>> {
     // An id is its own tie-break.
     let tie = if *column == "r.id" { String::new() } else { format!(", r.id {direction}") };
     let limit = builder.param(Box::new(i64::from(page_size(query)) + 1));
-    let _ = write!(builder.sql, "ORDER BY {column} {direction}{tie}\nLIMIT ${limit}");
+    let conditions = builder.sql;
+    let order = format!("ORDER BY {column} {direction}{tie}\n");
+    let select = table.select;
+    // An index serves the default order. For any other, the rows of the page
+    // are chosen first: a sort of whole rows would spell out every payload.
+    let sql = match select.find("\nFROM ") {
+        Some(from) if query.sort != table.sorts[0].0 => format!(
+            "{select}  AND r.id = ANY (ARRAY(SELECT r.id{}{conditions}{order}LIMIT ${limit}))\n{order}",
+            &select[from..]
+        ),
+        _ => format!("{select}{conditions}{order}LIMIT ${limit}"),
+    };
     let common = filters.len() <= MAX_CACHED_FILTERS
         && filters.windows(2).all(|pair| pair[0].0 != pair[1].0);
-    Ok(Some(Statement { sql: builder.sql, params: builder.params, common }))
+    Ok(Some(Statement { sql, params: builder.params, common }))
 }
 
 /// Rows of a page.

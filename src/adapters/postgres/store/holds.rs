@@ -2,7 +2,7 @@
 
 use vz_sync_actors::domain::event::RemovalsHeld;
 use vz_sync_actors::domain::removal::HoldChange;
-use vz_sync_actors::domain::{EventBody, HoldId};
+use vz_sync_actors::domain::{EventBody, ExternalId, HoldId};
 use vz_sync_actors::ports::store::Apply;
 
 use super::super::error::Fault;
@@ -27,7 +27,7 @@ pub(super) async fn change(
     for change in &apply.holds {
         match change {
             HoldChange::Open { data_type, items, of, reason } => {
-                let mut ids: Vec<&str> = items.iter().map(|id| id.as_str()).collect();
+                let mut ids: Vec<&str> = items.iter().map(ExternalId::as_str).collect();
                 ids.sort_unstable();
                 ids.dedup();
                 let (job, rows) = (apply.lease.job, *of as i64);
@@ -55,7 +55,7 @@ pub(super) async fn change(
                 tx.execute(END, &[&team, &id.0, &"released"]).await?;
             }
             HoldChange::Shrink { id, returned } => {
-                let ids: Vec<&str> = returned.iter().map(|id| id.as_str()).collect();
+                let ids: Vec<&str> = returned.iter().map(ExternalId::as_str).collect();
                 tx.execute(SHRINK, &[&team, &id.0, &ids]).await?;
             }
             HoldChange::Expire { id } => {

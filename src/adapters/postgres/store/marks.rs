@@ -31,10 +31,10 @@ fn of_table(sql: &str, data_type: DataType) -> String {
 }
 
 /// Ids with their words, in the order in which rows are locked.
-pub(super) fn in_order<'a, R>(
-    rows: &'a [(ExternalId, R)],
+pub(super) fn in_order<R>(
+    rows: &[(ExternalId, R)],
     word: impl Fn(&R) -> &'static str,
-) -> (Vec<&'a str>, Vec<&'static str>) {
+) -> (Vec<&str>, Vec<&'static str>) {
     let mut pairs: Vec<(&str, &'static str)> =
         rows.iter().map(|(id, reason)| (id.as_str(), word(reason))).collect();
     pairs.sort_unstable();

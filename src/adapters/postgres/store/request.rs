@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Row;
-use vz_sync_actors::domain::{Class, JobId, Scope, TeamId};
+use vz_sync_actors::domain::{Class, JobId, Mode, Scope, TeamId};
 use vz_sync_actors::ports::store::{Requested, RequestedJob, Resting, SyncRequest};
 
 use super::super::error::Fault;
@@ -93,7 +93,7 @@ async fn note(tx: &Tx<'_>, ask: &SyncRequest, scopes: &[&str]) -> Result<Vec<Req
                 &ask.team.0,
                 &scopes,
                 &class_code(ask.class),
-                &ask.mode.map(|mode| mode.as_str()),
+                &ask.mode.map(Mode::as_str),
                 &ask.environments,
                 &ask.requested_by,
                 &ask.trace_parent,
