@@ -278,7 +278,7 @@ impl Intake {
         self.details.waiting_high = self.waiting[&Lane::High].len();
         self.details.waiting_normal = self.waiting[&Lane::Normal].len();
         self.details.waiting_low = self.waiting[&Lane::Low].len();
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
     }
 }
 

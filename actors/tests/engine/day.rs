@@ -37,6 +37,10 @@ async fn simulate(seed: u64, length: Duration) -> Day {
     let mut universe = Universe::new(seed).limited(rates).tuned(|settings| {
         settings.dispatch_poll = secs(10);
         settings.outbox_poll = secs(10);
+        settings.gates_every = secs(60);
+        settings.heartbeat = secs(60);
+        settings.heartbeat_late = secs(120);
+        settings.dead_after = secs(180);
     });
     for team in 1..=TEAMS {
         let team = universe.team(team, 3, 1).await;
