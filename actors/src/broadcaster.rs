@@ -274,7 +274,7 @@ impl Broadcaster {
     fn show(&mut self, ctx: &Context<Self>) {
         self.details.teams = self.hubs.len();
         self.details.subscribers = self.hubs.values().map(|hub| hub.out.receiver_count()).sum();
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
     }
 }
 

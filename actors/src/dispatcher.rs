@@ -121,7 +121,7 @@ impl Dispatcher {
         }
         let poll = self.args.parts.settings.dispatch_poll;
         self.next_poll = ctx.send_after(poll, DispatcherMsg::Poll);
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
     }
 
     async fn publish_all(&mut self) -> PortResult<()> {

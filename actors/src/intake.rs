@@ -31,8 +31,8 @@ pub type TeamPool = Mailbox<PoolMsg<ScopeKey, TeamSyncMsg>>;
 pub enum IntakeMsg {
     /// The bus delivered a job.
     Delivered(Delivery),
-    /// A permit came back.
-    Freed(TeamId),
+    /// A permit of this lane came back.
+    Freed(TeamId, Lane),
     /// A lane's consumer task ended; it restarts after a pause.
     ConsumerEnded(Lane, TaskEnd<()>),
     /// Start consuming a lane.
@@ -45,7 +45,7 @@ impl Message for IntakeMsg {
     fn name(&self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered",
-            Self::Freed(_) => "freed",
+            Self::Freed(..) => "freed",
             Self::ConsumerEnded(..) => "consumer_ended",
             Self::Consume(_) => "consume",
             Self::CounterEnded(_) => "counter_ended",
@@ -65,14 +65,15 @@ pub struct IntakeArgs {
 /// Leave to run one job. Dropping it, wherever that happens, gives it back.
 pub struct Permit {
     team: TeamId,
-    back: mpsc::UnboundedSender<TeamId>,
+    lane: Lane,
+    back: mpsc::UnboundedSender<(TeamId, Lane)>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         // A restarted intake starts its count anew and has no receiver for
         // permits of its former life.
-        let _ = self.back.send(self.team);
+        let _ = self.back.send((self.team, self.lane));
     }
 }
 
@@ -83,8 +84,9 @@ pub struct Intake {
     waiting: BTreeMap<Lane, VecDeque<(JobMessage, Delivery)>>,
     lanes: FairLanes,
     in_use: usize,
+    in_use_not_high: usize,
     by_team: BTreeMap<TeamId, usize>,
-    back: mpsc::UnboundedSender<TeamId>,
+    back: mpsc::UnboundedSender<(TeamId, Lane)>,
     _counter: TaskHandle,
     consumers: BTreeMap<Lane, TaskHandle>,
     retries: BTreeMap<Lane, TimerHandle>,
@@ -126,6 +128,7 @@ impl Behaviour for Intake {
             waiting: Lane::ALL.into_iter().map(|lane| (lane, VecDeque::new())).collect(),
             lanes: FairLanes::default(),
             in_use: 0,
+            in_use_not_high: 0,
             by_team: BTreeMap::new(),
             back,
             _counter: counter,
@@ -138,7 +141,7 @@ impl Behaviour for Intake {
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
             IntakeMsg::Delivered(delivery) => self.take(delivery).await,
-            IntakeMsg::Freed(team) => self.freed(team),
+            IntakeMsg::Freed(team, lane) => self.freed(team, lane),
             IntakeMsg::Consume(lane) => self.consume(lane, ctx),
             IntakeMsg::ConsumerEnded(lane, end) => self.consumer_ended(lane, &end, ctx),
             IntakeMsg::CounterEnded(end) => {
@@ -204,8 +207,11 @@ impl Intake {
         }
     }
 
-    fn freed(&mut self, team: TeamId) {
+    fn freed(&mut self, team: TeamId, lane: Lane) {
         self.in_use = self.in_use.saturating_sub(1);
+        if lane != Lane::High {
+            self.in_use_not_high = self.in_use_not_high.saturating_sub(1);
+        }
         if let Some(count) = self.by_team.get_mut(&team) {
             *count -= 1;
             if *count == 0 {
@@ -224,8 +230,11 @@ impl Intake {
             };
             let key = message.key;
             self.in_use += 1;
+            if lane != Lane::High {
+                self.in_use_not_high += 1;
+            }
             *self.by_team.entry(key.team).or_default() += 1;
-            let permit = Permit { team: key.team, back: self.back.clone() };
+            let permit = Permit { team: key.team, lane, back: self.back.clone() };
             let order = Order::new(message, delivery, permit);
             self.details.routed_total += 1;
             let routed = PoolMsg::Route { key, message: TeamSyncMsg::Run(order) };
@@ -256,6 +265,7 @@ impl Intake {
             let asking = Asking {
                 lane,
                 running: self.in_use,
+                running_not_high: self.in_use_not_high,
                 running_of_team: running_of(team),
                 others_wait,
             };
@@ -268,15 +278,18 @@ impl Intake {
         self.details.waiting_high = self.waiting[&Lane::High].len();
         self.details.waiting_normal = self.waiting[&Lane::Normal].len();
         self.details.waiting_low = self.waiting[&Lane::Low].len();
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
     }
 }
 
 /// Turns dropped permits into messages.
-async fn count_back(mut freed: mpsc::UnboundedReceiver<TeamId>, myself: Mailbox<IntakeMsg>) {
-    while let Some(team) = freed.recv().await {
+async fn count_back(
+    mut freed: mpsc::UnboundedReceiver<(TeamId, Lane)>,
+    myself: Mailbox<IntakeMsg>,
+) {
+    while let Some((team, lane)) = freed.recv().await {
         // A permit must not be lost to a full mailbox.
-        while myself.cast(IntakeMsg::Freed(team)).is_err() {
+        while myself.cast(IntakeMsg::Freed(team, lane)).is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -73,7 +73,7 @@ impl Behaviour for Janitor {
         self.details.rounds += 1;
         self.details.last_round_at = Some(ports.clock.wall());
         self.next = ctx.send_after(settings.janitor_every, JanitorMsg::Tidy);
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
         Ok(())
     }
 }

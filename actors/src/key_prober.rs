@@ -68,7 +68,7 @@ impl Behaviour for KeyProber {
             error.to_string()
         });
         self.next = ctx.send_after(EVERY, KeyProberMsg::Look);
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
         Ok(())
     }
 }

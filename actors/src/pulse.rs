@@ -35,9 +35,6 @@ impl Message for PulseMsg {
     }
 }
 
-/// How often the gates are read.
-const GATES_EVERY: Duration = Duration::from_secs(1);
-
 /// The actor.
 pub struct Pulse {
     parts: Parts,
@@ -89,10 +86,10 @@ impl Behaviour for Pulse {
                     self.parts.measured.set_gates(gates);
                 }
                 self.share();
-                self._gates = ctx.send_after(GATES_EVERY, PulseMsg::Gates);
+                self._gates = ctx.send_after(self.parts.settings.gates_every, PulseMsg::Gates);
             }
         }
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
         Ok(())
     }
 }

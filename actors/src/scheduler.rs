@@ -124,7 +124,7 @@ impl Scheduler {
         };
         self.details.next_poll_at = Some(self.args.parts.ports.clock.wall() + wait);
         self.next_poll = ctx.send_after(wait, SchedulerMsg::Poll);
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
     }
 
     async fn claim_all(&mut self) -> PortResult<()> {

@@ -48,6 +48,8 @@ pub struct Settings {
     pub retry: RetryRules,
     /// Heartbeat of this replica.
     pub heartbeat: Duration,
+    /// Between two readings of the platforms' gates.
+    pub gates_every: Duration,
     /// A heartbeat older than this marks its replica dead.
     pub dead_after: Duration,
     /// A replica whose own heartbeat is this late sends no requests.
@@ -121,6 +123,7 @@ impl Settings {
             collision_delay: secs(30),
             retry: RetryRules::default(),
             heartbeat: secs(5),
+            gates_every: secs(1),
             dead_after: secs(15),
             heartbeat_late: secs(10),
             stage_from: 2000,

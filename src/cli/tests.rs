@@ -67,7 +67,9 @@ fn the_tree_is_well_formed_and_every_argument_is_explained() {
 fn only_what_works_is_offered() {
     let offered: Vec<_> =
         Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    assert_eq!(offered, ["keys", "token", "config"]);
+    let works =
+        ["serve", "demo", "teams", "credentials", "keys", "token", "config", "migrate", "simulate"];
+    assert_eq!(offered, works);
 }
 
 #[test]

@@ -78,6 +78,10 @@ pub struct Asking {
     pub lane: Lane,
     /// Runs of all teams.
     pub running: usize,
+    /// Of these, runs of the other lanes than the high one. Only they are
+    /// counted against the permit that is kept, or a high lane that always
+    /// wants more would take every permit that comes back.
+    pub running_not_high: usize,
     /// Runs of the asker's team.
     pub running_of_team: usize,
     /// Whether a job of another team waits that could run instead.
@@ -103,7 +107,7 @@ impl Permits {
         let kept = self.kept_for_high.min(self.total.saturating_sub(1));
         if asking.running >= self.total {
             Admission::NoPermit
-        } else if asking.lane != Lane::High && asking.running >= self.total - kept {
+        } else if asking.lane != Lane::High && asking.running_not_high >= self.total - kept {
             Admission::KeptForHigh
         } else if asking.others_wait && asking.running_of_team >= self.per_team {
             Admission::TeamShare
@@ -146,7 +150,9 @@ mod tests {
     fn the_last_permit_waits_for_the_high_lane() {
         let permits = Permits::default();
         let ask = |lane, running, running_of_team, others_wait| {
-            permits.admit(&Asking { lane, running, running_of_team, others_wait })
+            let running_not_high = running;
+            let asking = Asking { lane, running, running_not_high, running_of_team, others_wait };
+            permits.admit(&asking)
         };
         assert_eq!(ask(Lane::Normal, 3, 0, true), Admission::Granted);
         assert_eq!(ask(Lane::Normal, 4, 0, true), Admission::KeptForHigh);
@@ -156,8 +162,17 @@ mod tests {
         assert_eq!(ask(Lane::High, 3, 2, true), Admission::TeamShare);
         assert_eq!(ask(Lane::High, 3, 2, false), Admission::Granted, "nobody else waits");
         let one = Permits { total: 1, ..permits };
-        let asking = Asking { lane: Lane::Low, running: 0, running_of_team: 0, others_wait: false };
+        let asking = Asking {
+            lane: Lane::Low,
+            running: 0,
+            running_not_high: 0,
+            running_of_team: 0,
+            others_wait: false,
+        };
         assert_eq!(one.admit(&asking), Admission::Granted, "a single permit serves all lanes");
+        let after_people = Asking { running: 4, ..asking };
+        let admitted = permits.admit(&after_people);
+        assert_eq!(admitted, Admission::Granted, "people keep one permit, not all of them");
     }
 
     proptest! {

@@ -103,13 +103,8 @@ impl<B: Behaviour> Context<B> {
     }
 
     /// Replaces what the actor says about itself in `/admin/actors`. Never a secret.
-    pub fn set_details(&self, details: impl Serialize) {
-        match serde_json::to_value(details) {
-            Ok(details) => self.vitals().set_details(details),
-            Err(error) => {
-                tracing::warn!(actor = %self.vitals().id(), %error, "details cannot be shown");
-            }
-        }
+    pub fn set_details(&self, details: impl Serialize + Send + Sync + 'static) {
+        self.vitals().set_details(Arc::new(details));
     }
 
     /// Stops gracefully after the message in hand. A permanent actor comes back.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -41,6 +42,19 @@ struct Queue {
     rejected: u64,
 }
 
+/// What an actor says about itself, made into JSON only when somebody looks:
+/// actors say it after every message, and hardly anybody looks.
+pub(super) trait Details: Send + Sync {
+    fn show(&self) -> serde_json::Value;
+}
+
+impl<T: Serialize + Send + Sync> Details for T {
+    fn show(&self) -> serde_json::Value {
+        serde_json::to_value(self)
+            .unwrap_or_else(|error| serde_json::json!({ "cannot_be_shown": error.to_string() }))
+    }
+}
+
 struct Life {
     phase: Phase,
     started_at: Option<OffsetDateTime>,
@@ -50,7 +64,7 @@ struct Life {
     current: Option<(&'static str, Instant)>,
     tasks: u32,
     idle_since: Instant,
-    details: serde_json::Value,
+    details: Option<Arc<dyn Details>>,
     /// How the running incarnation ended, noted by its host before the supervisor hears of it.
     exit: Option<(ExitCause, String)>,
 }
@@ -106,7 +120,7 @@ impl Vitals {
                 current: None,
                 tasks: 0,
                 idle_since: Instant::now(),
-                details: serde_json::Value::Null,
+                details: None,
                 exit: None,
             }),
         }
@@ -184,7 +198,10 @@ impl Vitals {
                 .map(|(name, since)| CurrentView { name, since_ms: millis(now - since) }),
             tasks: life.tasks,
             idle_since: (state == ActorState::Idle).then(|| wall - (now - life.idle_since)),
-            details: life.details.clone(),
+            details: life
+                .details
+                .as_ref()
+                .map_or(serde_json::Value::Null, |details| details.show()),
         }
     }
 
@@ -230,8 +247,8 @@ impl Vitals {
         life.idle_since = Instant::now();
     }
 
-    pub(super) fn set_details(&self, details: serde_json::Value) {
-        lock(&self.life).details = details;
+    pub(super) fn set_details(&self, details: Arc<dyn Details>) {
+        lock(&self.life).details = Some(details);
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {

@@ -213,6 +213,6 @@ impl TeamSync {
 
     fn show(&mut self, ctx: &Context<Self>) {
         self.details.waiting = self.waiting.len();
-        ctx.set_details(&self.details);
+        ctx.set_details(self.details.clone());
     }
 }

@@ -53,6 +53,8 @@ pub const ADMIN: &str = "an-admin-token-of-some-length";
 pub struct Platforms {
     /// envName and status of each environment; each has one node.
     pub environments: Mutex<Vec<(String, i32)>>,
+    /// How long a listing takes.
+    pub latency: Mutex<Duration>,
 }
 
 fn version(payload: &str) -> SourceVersion {
@@ -133,6 +135,8 @@ impl Platform for Platforms {
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
         let sent_at = tokio::time::Instant::now();
+        let latency = *self.latency.lock().unwrap();
+        tokio::time::sleep(latency).await;
         let environments = self.environments.lock().unwrap().clone();
         let listed = environments.len() as u64;
         let elements = environments.iter().map(|(name, status)| element(name, *status)).collect();

@@ -19,7 +19,7 @@ impl Tables {
         let mut found: Vec<_> = self
             .states
             .iter()
-            .filter(|(key, _)| self.runnable(**key, redispatch, now))
+            .filter(|(key, state)| self.may_run(**key, state, redispatch, now))
             .map(|(key, state)| (Reverse(state.class()), state.due_at(), *key))
             .collect();
         found.sort_unstable();

@@ -123,7 +123,17 @@ impl Tables {
 
     /// The predicate of [`Store::claim`](crate::ports::store::Store::claim).
     pub fn runnable(&self, key: ScopeKey, redispatch: Duration, now: OffsetDateTime) -> bool {
-        let Some(state) = self.states.get(&key) else { return false };
+        self.states.get(&key).is_some_and(|state| self.may_run(key, state, redispatch, now))
+    }
+
+    /// The same of a state in hand: a claim asks it of every one.
+    pub fn may_run(
+        &self,
+        key: ScopeKey,
+        state: &State,
+        redispatch: Duration,
+        now: OffsetDateTime,
+    ) -> bool {
         state.due_at() <= now
             && state.waits(now).is_none()
             && state.lease_at(now).is_none()
