@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vz_sync_actors::domain::TeamId;
+use vz_sync_actors::ports::credentials::OnOtherAccount;
 use vz_sync_actors::ports::teams::NewTeam;
 
 use super::{Adapters, Service};
@@ -126,7 +127,8 @@ pub async fn teams(adapters: &Adapters, platform: &Simulator) -> Result<()> {
             })
             .await?;
         // Sealed with the platform's URL: a key moves only by being sealed anew.
-        credentials.replace(team.id, SecretString::from(account.token), account.uid).await?;
+        let token = SecretString::from(account.token);
+        credentials.replace(team.id, token, account.uid, OnOtherAccount::Refuse).await?;
     }
     Ok(())
 }

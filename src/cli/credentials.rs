@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use serde_json::json;
 use uuid::Uuid;
 use vz_sync_actors::domain::{PlatformId, ReplicaId, TeamId};
-use vz_sync_actors::ports::credentials::Access;
+use vz_sync_actors::ports::credentials::{Access, OnOtherAccount};
 use vz_sync_actors::ports::teams::TeamView;
 
 use super::{CliError, Context, Exit};
@@ -113,12 +113,18 @@ async fn set(
         .map_err(|failure| CliError::Dependency(anyhow::anyhow!("{failure}")))?;
     if view.owner_uid.is_some_and(|uid| uid != account.uid) && !args.replace_account {
         return Err(CliError::Usage(format!(
-            "account-changed: the key belongs to account {}, the team to {}",
+            "account-changed: the key belongs to account {}, the team to {}; --replace-account archives the old mirror",
             account.uid,
             view.owner_uid.unwrap_or_default(),
         )));
     }
-    adapters.ports.credentials.replace(team, key, account.uid).await.context("not stored")?;
+    let other = OnOtherAccount::replace_if(args.replace_account);
+    adapters
+        .ports
+        .credentials
+        .replace(team, key, account.uid, other)
+        .await
+        .context("not stored")?;
     context.output.result(
         &json!({ "team_id": team, "owner_uid": account.uid }),
         &format!("key of account {} stored for team {team}; its scopes are due now", account.uid),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
-use super::PortResult;
+use super::{PortError, PortResult};
 use crate::domain::{PlatformId, TeamId};
 
 /// Keeps the keys.
@@ -17,8 +17,15 @@ pub trait Credentials: Send + Sync + 'static {
     async fn resolve(&self, team: TeamId) -> PortResult<Resolved>;
 
     /// Seals and stores a key that was checked against the platform. Clears an
-    /// auth pause and makes every scope of the team due at once.
-    async fn replace(&self, team: TeamId, key: SecretString, owner_uid: i64) -> PortResult<()>;
+    /// auth pause and makes every scope of the team due at once. What becomes
+    /// of a key whose account is not the mirrored one, `other` decides.
+    async fn replace(
+        &self,
+        team: TeamId,
+        key: SecretString,
+        owner_uid: i64,
+        other: OnOtherAccount,
+    ) -> PortResult<()>;
 
     /// Erases the key; the team rests.
     async fn erase(&self, team: TeamId) -> PortResult<()>;
@@ -34,6 +41,42 @@ pub trait Credentials: Send + Sync + 'static {
 
     /// Whether there is a key, and since when; never the key.
     async fn describe(&self, team: TeamId) -> PortResult<Option<CredentialInfo>>;
+}
+
+/// What to do with a key that belongs to another account than the team's
+/// mirror does. Without a mirrored account, or with the same one, both are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOtherAccount {
+    /// Nothing is changed; the refusal is one that [`is_account_changed`] knows.
+    Refuse,
+    /// The old mirror is archived and the team starts anew, all at once: runs
+    /// under way commit nothing, environments and nodes are stale as
+    /// `account_replaced`, open removal sets expire, and no table counts as
+    /// verified until the new account was read in full.
+    Replace,
+}
+
+impl OnOtherAccount {
+    /// What a person's `replace_account` stands for.
+    pub const fn replace_if(asked: bool) -> Self {
+        if asked { Self::Replace } else { Self::Refuse }
+    }
+}
+
+/// How the refusal of another account's key begins.
+const ACCOUNT_CHANGED: &str = "account-changed";
+
+/// The refusal of a key of `other` for a team that mirrors `owner`.
+pub fn account_changed(service: &'static str, team: TeamId, owner: i64, other: i64) -> PortError {
+    let message = format!(
+        "{ACCOUNT_CHANGED}: team {team} mirrors account {owner}, the key belongs to account {other}"
+    );
+    PortError::Refused { service, message }
+}
+
+/// Whether a key was refused because it belongs to another account.
+pub fn is_account_changed(error: &PortError) -> bool {
+    matches!(error, PortError::Refused { message, .. } if message.starts_with(ACCOUNT_CHANGED))
 }
 
 /// What [`Credentials::resolve`] answers.

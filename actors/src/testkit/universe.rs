@@ -28,7 +28,7 @@ use crate::kit::{ActorId, TreeFailure};
 use crate::parts::Ports;
 use crate::ports::PortResult;
 use crate::ports::clock::Clock as _;
-use crate::ports::credentials::Credentials as _;
+use crate::ports::credentials::{Credentials as _, OnOtherAccount};
 use crate::ports::outbox::Outbox as _;
 use crate::ports::reads::{JobRow, Reads as _, ScopeStatus};
 use crate::ports::signals::Signals as _;
@@ -134,7 +134,7 @@ impl Universe {
         self.store.set_rollout(&everyone).await.unwrap();
         self.store.put(&new).await.unwrap();
         let key = SecretString::from(format!("key-of-{id}"));
-        self.store.replace(new.id, key, OWNER_UID).await.unwrap();
+        self.store.replace(new.id, key, OWNER_UID, OnOtherAccount::Refuse).await.unwrap();
         self.teams.push(new.id);
         new.id
     }

@@ -91,6 +91,12 @@ impl<'a> Work<'a> {
         self.0.execute(&statement, params).await.map_err(|error| judged(&error))
     }
 
+    /// Rows of a statement.
+    pub(super) async fn rows(&self, sql: &str, params: &Params<'_>) -> PortResult<Vec<Row>> {
+        let statement = self.prepare(sql).await?;
+        self.0.query(&statement, params).await.map_err(|error| judged(&error))
+    }
+
     /// The row of a statement that gives one at most.
     pub(super) async fn maybe(&self, sql: &str, params: &Params<'_>) -> PortResult<Option<Row>> {
         let statement = self.prepare(sql).await?;

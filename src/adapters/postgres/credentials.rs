@@ -12,10 +12,13 @@ use deadpool_postgres::Pool;
 use secrecy::SecretString;
 use tokio_postgres::Row;
 use vz_sync_actors::domain::{PlatformId, TeamId};
-use vz_sync_actors::ports::credentials::{Access, CredentialInfo, Credentials, Resolved};
+use vz_sync_actors::ports::credentials::{
+    Access, CredentialInfo, Credentials, OnOtherAccount, Resolved, account_changed,
+};
 use vz_sync_actors::ports::signals::Signal;
 use vz_sync_actors::ports::{PortError, PortResult};
 
+use super::account;
 use super::call::{Work, connection, execute, get, refused, row, rows};
 use super::signals::notify;
 use crate::secrets::{KeyRing, Purpose, Sealed, SecretError};
@@ -96,7 +99,13 @@ impl Credentials for PgCredentials {
         }
     }
 
-    async fn replace(&self, team: TeamId, key: SecretString, owner_uid: i64) -> PortResult<()> {
+    async fn replace(
+        &self,
+        team: TeamId,
+        key: SecretString,
+        owner_uid: i64,
+        other: OnOtherAccount,
+    ) -> PortResult<()> {
         let mut client = connection(&self.pool).await?;
         let work = Work::begin(&mut client).await?;
         let known = work
@@ -107,12 +116,10 @@ impl Credentials for PgCredentials {
             )
             .await?
             .ok_or_else(|| unknown(team))?;
-        if let Some(owner) = get::<Option<i64>>(&known, "owner_uid")?
-            && owner != owner_uid
-        {
-            return Err(refused(format!(
-                "account-changed: team {team} mirrors account {owner}, the key belongs to account {owner_uid}"
-            )));
+        let owner: Option<i64> = get(&known, "owner_uid")?;
+        let left = owner.filter(|owner| *owner != owner_uid);
+        if let (Some(owner), OnOtherAccount::Refuse) = (left, other) {
+            return Err(account_changed("postgres", team, owner, owner_uid));
         }
         let platform_url: &str = get(&known, "base_url")?;
         let purpose = Purpose::Session { team_id: team.0, platform_url };
@@ -126,6 +133,10 @@ impl Credentials for PgCredentials {
         )
         .await?;
         work.run(UNPAUSE, &[&team.0]).await?;
+        if left.is_some() {
+            account::start_anew(&work, team).await?;
+            notify(&work, Signal::RunsChanged(team)).await?;
+        }
         work.run(DUE, &[&team.0]).await?;
         notify(&work, Signal::StatesDue).await?;
         work.commit().await

@@ -1,5 +1,6 @@
 //! The Postgres adapters.
 
+mod account;
 mod call;
 pub mod cluster;
 pub mod credentials;

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use vz_sync_actors::domain::{Failure, FailureClass};
-use vz_sync_actors::ports::credentials::Access;
+use vz_sync_actors::ports::credentials::{Access, OnOtherAccount, is_account_changed};
 
 use crate::http::extract::{AuthorizedTeam, Json, Key};
 use crate::http::problem::{Kind, Problem, ProblemDocument};
@@ -80,10 +80,16 @@ pub async fn put(
         return Err(Problem::new(Kind::CREDENTIALS_REFUSED, detail));
     }
     if team.owner_uid.is_some_and(|uid| uid != account.uid) && !body.replace_account {
-        let detail = "Send replace_account: true to archive the old mirror and start anew.";
-        return Err(Problem::new(Kind::ACCOUNT_CHANGED, detail));
+        return Err(account_changed());
     }
-    api.ports.credentials.replace(auth.team, access.session, account.uid).await?;
+    let other = OnOtherAccount::replace_if(body.replace_account);
+    let stored = api.ports.credentials.replace(auth.team, access.session, account.uid, other).await;
+    // The store has the last word: another key may have come in between.
+    stored.map_err(
+        |error| {
+            if is_account_changed(&error) { account_changed() } else { error.into() }
+        },
+    )?;
     tracing::info!(
         event = "vz_sync_credentials_set",
         team_id = auth.team.0,
@@ -92,6 +98,11 @@ pub async fn put(
     );
     api.engine.nudge();
     Ok(Answer(CredentialsAnswer { owner_uid: account.uid }))
+}
+
+fn account_changed() -> Problem {
+    let detail = "Send replace_account: true to archive the old mirror and start anew.";
+    Problem::new(Kind::ACCOUNT_CHANGED, detail)
 }
 
 fn refused(failure: &Failure) -> Problem {

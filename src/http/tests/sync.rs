@@ -118,3 +118,26 @@ async fn a_key_is_checked_before_it_is_stored_and_never_shown() {
     assert_eq!(erased.status, StatusCode::NO_CONTENT);
     assert_eq!(world.post(SYNC, "{}").await.json["type"], "urn:vz-sync:problem:no-credentials");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_another_account_needs_a_word_and_puts_the_old_mirror_away() {
+    let world = World::mirrored().await;
+    let owner = world.owner();
+    let put = async |body: &str| -> Answer {
+        let headers = [("authorization", owner.as_str()), ("content-type", "application/json")];
+        world.send("PUT", "/api/v1/teams/1/vz-credentials", &headers, body).await
+    };
+    let archived = async || {
+        let answer = world.get("/api/v1/teams/1/archived-sites").await;
+        answer.json["items"].as_array().map(Vec::len)
+    };
+    let refused = put(r#"{"session_key":"other-account","replace_account":false}"#).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    assert_eq!(refused.json["type"], "urn:vz-sync:problem:account-changed");
+    assert_eq!(archived().await, Some(0));
+    // At rest, so that no run brings anything back before it is looked at.
+    world.post(&format!("{SYNC}/pause"), r#"{"reason":"moving"}"#).await;
+    let replaced = put(r#"{"session_key":"other-account","replace_account":true}"#).await;
+    assert_eq!(replaced.json, serde_json::json!({ "owner_uid": 1 }));
+    assert_eq!(archived().await, Some(3));
+}

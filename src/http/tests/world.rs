@@ -29,7 +29,7 @@ use vz_sync_actors::embedded::{
 use vz_sync_actors::engine::Engine;
 use vz_sync_actors::parts::Ports;
 use vz_sync_actors::ports::clock::Clock;
-use vz_sync_actors::ports::credentials::{Access, Credentials};
+use vz_sync_actors::ports::credentials::{Access, Credentials, OnOtherAccount};
 use vz_sync_actors::ports::platform::{
     Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outline,
     Outlines, Platform, PlatformResult,
@@ -261,7 +261,10 @@ impl World {
             };
             store.put(&team).await.unwrap();
         }
-        store.replace(TeamId(1), "good-key".to_owned().into(), OWNER_UID).await.unwrap();
+        store
+            .replace(TeamId(1), "good-key".to_owned().into(), OWNER_UID, OnOtherAccount::Refuse)
+            .await
+            .unwrap();
         let engine =
             Engine::start(ports, Settings::new(ReplicaId(Uuid::from_u128(1)))).await.unwrap();
         let api_ports = ApiPorts {

@@ -9,7 +9,7 @@ use vz_sync::adapters::postgres::credentials::PgCredentials;
 use vz_sync::secrets::{KeyRing, MasterKey};
 use vz_sync_actors::domain::TeamId;
 use vz_sync_actors::ports::PortError;
-use vz_sync_actors::ports::credentials::{Credentials, Resolved};
+use vz_sync_actors::ports::credentials::{Credentials, OnOtherAccount, Resolved};
 
 const TEAM: TeamId = TeamId(1);
 
@@ -72,7 +72,7 @@ async fn a_missing_master_key_is_named_and_rotation_keeps_keys_readable() {
         side.pool.clone(),
         Arc::new(KeyRing::parse(&list([&old, &new])).unwrap()),
     );
-    before.replace(TEAM, key(1), OWNER).await.unwrap();
+    before.replace(TEAM, key(1), OWNER, OnOtherAccount::Refuse).await.unwrap();
     let after = PgCredentials::new(
         side.pool.clone(),
         Arc::new(KeyRing::parse(&list([&new, &old])).unwrap()),
@@ -86,11 +86,15 @@ async fn a_missing_master_key_is_named_and_rotation_keeps_keys_readable() {
 #[tokio::test]
 async fn a_key_of_another_account_is_refused_by_code() {
     let side = Side::with_teams(&[1]).await;
-    let answer = side.credentials().replace(TEAM, "canary-other".into(), OWNER + 1).await;
+    let answer = side
+        .credentials()
+        .replace(TEAM, "canary-other".into(), OWNER + 1, OnOtherAccount::Refuse)
+        .await;
     let Err(PortError::Refused { message, .. }) = answer else { panic!("{answer:?}") };
     assert!(message.starts_with("account-changed") && !message.contains("canary"), "{message}");
     assert_eq!(opened(&side.credentials(), 1).await, Ok("canary-key-of-1".to_owned()));
-    let unknown = side.credentials().replace(TeamId(9), key(9), OWNER).await;
+    let unknown =
+        side.credentials().replace(TeamId(9), key(9), OWNER, OnOtherAccount::Refuse).await;
     assert_eq!(unknown, Err(PortError::NotFound("team 9".to_owned())));
 }
 
@@ -107,7 +111,10 @@ async fn a_new_key_ends_the_auth_pause_and_makes_every_scope_due() {
     let side = Side::with_teams(&[1]).await;
     side.run(REFUSED).await;
     assert_eq!(side.value::<i64>(DUE, &[]).await, 0);
-    side.credentials().replace(TEAM, "canary-new".into(), OWNER).await.unwrap();
+    side.credentials()
+        .replace(TEAM, "canary-new".into(), OWNER, OnOtherAccount::Refuse)
+        .await
+        .unwrap();
     assert_eq!(side.value::<i64>(DUE, &[]).await, 3);
     let generation: i64 = side.value("SELECT generation FROM team_credentials", &[]).await;
     assert_eq!(generation, 2);

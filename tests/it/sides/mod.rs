@@ -22,7 +22,7 @@ use vz_sync::adapters::postgres::reads::PgReads;
 use vz_sync::adapters::postgres::teams::PgTeams;
 use vz_sync::secrets::{KeyRing, MasterKey};
 use vz_sync_actors::domain::TeamId;
-use vz_sync_actors::ports::credentials::Credentials as _;
+use vz_sync_actors::ports::credentials::{Credentials as _, OnOtherAccount};
 use vz_sync_actors::ports::teams::{NewTeam, Rollout, Teams as _};
 
 use crate::support::postgres::TestDatabase;
@@ -56,7 +56,10 @@ impl Side {
         side.teams().set_rollout(&everyone).await.unwrap();
         for id in teams {
             side.teams().put(&new_team(*id)).await.unwrap();
-            side.credentials().replace(TeamId(*id), key(*id), OWNER).await.unwrap();
+            side.credentials()
+                .replace(TeamId(*id), key(*id), OWNER, OnOtherAccount::Refuse)
+                .await
+                .unwrap();
         }
         side
     }

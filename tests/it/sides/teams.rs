@@ -3,7 +3,7 @@
 use super::{OWNER, Side, key, new_team};
 use vz_sync::config::{Loaded, Sources};
 use vz_sync_actors::domain::TeamId;
-use vz_sync_actors::ports::credentials::{Credentials as _, Resolved};
+use vz_sync_actors::ports::credentials::{Credentials as _, OnOtherAccount, Resolved};
 use vz_sync_actors::ports::teams::{NewTeam, Rollout, Teams};
 
 const TEAM: TeamId = TeamId(1);
@@ -64,7 +64,7 @@ async fn a_removed_team_commits_nothing_more_and_has_no_key() {
     // Brought back: due, but without a key.
     let back = side.teams().put(&new_team(1)).await.unwrap();
     assert!(!back.has_credentials);
-    side.credentials().replace(TEAM, key(1), OWNER).await.unwrap();
+    side.credentials().replace(TEAM, key(1), OWNER, OnOtherAccount::Refuse).await.unwrap();
     let due: i64 = side
         .value("SELECT count(*) FROM vz_sync_states WHERE team_id = 1 AND due_at <= now()", &[])
         .await;

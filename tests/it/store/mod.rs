@@ -25,7 +25,7 @@ use vz_sync::adapters::postgres::upkeep::PgUpkeep;
 use vz_sync::secrets::{KeyRing, MasterKey};
 use vz_sync_actors::conformance::{Pace, StoreSubject};
 use vz_sync_actors::domain::{Completeness, Counts, JobId, Mode, ScopeKey, TeamId};
-use vz_sync_actors::ports::credentials::Credentials as _;
+use vz_sync_actors::ports::credentials::{Credentials as _, OnOtherAccount};
 use vz_sync_actors::ports::replicas::Replicas as _;
 use vz_sync_actors::ports::store::{
     Apply, DueTimes, Lease, LeaseAnswer, Store, TableApply, Upsert, Upserts,
@@ -68,7 +68,7 @@ impl Ground {
         for id in ids {
             teams.put(&team(*id)).await.unwrap();
             let key = format!("key-of-{id}").into();
-            credentials.replace(TeamId(*id), key, OWNER_UID).await.unwrap();
+            credentials.replace(TeamId(*id), key, OWNER_UID, OnOtherAccount::Refuse).await.unwrap();
         }
         PgReplicas::new(pool.clone()).heartbeat(&replica(1), DEAD_AFTER).await.unwrap();
         ground

@@ -1,6 +1,7 @@
 //! The exams of the store-side ports. They share one subject, since what one
 //! port writes another reads.
 
+mod account;
 mod people;
 
 pub mod outbox;
@@ -28,7 +29,7 @@ use crate::domain::retry::Sustained;
 use crate::domain::{
     Class, Completeness, Counts, DataType, Event, EventNo, JobId, JobState, Mode, ScopeKey, TeamId,
 };
-use crate::ports::credentials::Credentials;
+use crate::ports::credentials::{Credentials, OnOtherAccount};
 use crate::ports::due_queue::DueEntry;
 use crate::ports::outbox::Outbox;
 use crate::ports::platforms::Platforms;
@@ -74,7 +75,8 @@ impl StoreSubject {
         for id in teams {
             self.teams.put(&team(*id)).await.unwrap();
             let key = SecretString::from(format!("key-of-{id}"));
-            self.credentials.replace(TeamId(*id), key, OWNER_UID).await.unwrap();
+            let refuse = OnOtherAccount::Refuse;
+            self.credentials.replace(TeamId(*id), key, OWNER_UID, refuse).await.unwrap();
         }
         self.beat(1).await;
     }

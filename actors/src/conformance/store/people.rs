@@ -104,10 +104,14 @@ pub mod credentials {
     use crate::conformance::StoreSubject;
     use crate::conformance::store::{ended, unchanged};
     use crate::domain::TeamId;
-    use crate::ports::credentials::Resolved;
+    use crate::ports::credentials::{OnOtherAccount, Resolved};
     use crate::ports::store::{Ending, Settled};
     use crate::testkit::fixtures::{OWNER_UID, environments_of, team};
     use crate::testkit::platform::refused_key;
+
+    pub use super::super::account::{
+        a_key_of_another_account_is_refused, a_replaced_account_starts_anew,
+    };
 
     const T: TeamId = TeamId(1);
 
@@ -117,7 +121,7 @@ pub mod credentials {
         assert!(matches!(subject.credentials.resolve(T).await.unwrap(), Resolved::None));
         assert_eq!(subject.credentials.describe(T).await.unwrap(), None);
         let key = SecretString::from("a-session-key".to_owned());
-        subject.credentials.replace(T, key, OWNER_UID).await.unwrap();
+        subject.credentials.replace(T, key, OWNER_UID, OnOtherAccount::Refuse).await.unwrap();
         let resolved = subject.credentials.resolve(T).await.unwrap();
         assert!(!format!("{resolved:?}").contains("a-session-key"));
         let Resolved::Access(access) = resolved else { panic!("there is one") };
@@ -181,7 +185,8 @@ pub mod credentials {
         ($attr:tt, $make:expr) => {
             $crate::exam!($attr, $make, credentials:
                 a_key_opens_for_a_run, a_new_key_ends_the_rest, a_refused_key_is_probed_by_one,
-                an_older_keys_refusal_does_not_count);
+                an_older_keys_refusal_does_not_count, a_key_of_another_account_is_refused,
+                a_replaced_account_starts_anew);
         };
     }
 }

@@ -106,7 +106,7 @@ impl Tables {
             return;
         }
         if data_type == DataType::Environments {
-            self.archive_environment(commit, id, reason);
+            self.archive_environment(team, id, reason, (commit.sent, commit.now));
         }
         if let Some(row) = self.row_mut(team, data_type, id) {
             row.stale = Some((commit.sent, reason));
@@ -118,23 +118,29 @@ impl Tables {
         self.note_change(commit, data_type, id.clone(), "stale", None);
     }
 
-    /// Keeps the environment and its nodes as they were last seen.
-    fn archive_environment(&mut self, commit: &Commit<'_>, id: &ExternalId, reason: StaleReason) {
-        let team = commit.apply.lease.key.team;
+    /// Keeps the environment and its nodes as they were last seen; nodes that
+    /// went with it, stale since `sent`, are among them.
+    pub(super) fn archive_environment(
+        &mut self,
+        team: TeamId,
+        id: &ExternalId,
+        reason: StaleReason,
+        (sent, now): (OffsetDateTime, OffsetDateTime),
+    ) {
         let Some(snapshot) = self.row_mut(team, DataType::Environments, id).cloned() else {
             return;
         };
         let nodes = self.rows.get(&(team, DataType::Nodes)).into_iter().flatten();
         let nodes = nodes
             .filter(|(_, row)| {
-                parent_of(row) == Some(id) && row.stale.is_none_or(|(at, _)| at == commit.sent)
+                parent_of(row) == Some(id) && row.stale.is_none_or(|(at, _)| at == sent)
             })
             .map(|(_, row)| row.payload.clone())
             .collect();
         let site = Archived {
             snapshot,
             nodes,
-            archived_at: commit.now,
+            archived_at: now,
             reason,
             deleted_by: None,
             deleted_at: None,

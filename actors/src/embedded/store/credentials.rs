@@ -10,7 +10,9 @@ use super::db::Key;
 use super::{MemoryStore, no_team};
 use crate::domain::TeamId;
 use crate::ports::PortResult;
-use crate::ports::credentials::{Access, CredentialInfo, Credentials, Resolved};
+use crate::ports::credentials::{
+    Access, CredentialInfo, Credentials, OnOtherAccount, Resolved, account_changed,
+};
 
 #[async_trait]
 impl Credentials for MemoryStore {
@@ -28,9 +30,23 @@ impl Credentials for MemoryStore {
         }))
     }
 
-    async fn replace(&self, team: TeamId, key: SecretString, owner_uid: i64) -> PortResult<()> {
+    async fn replace(
+        &self,
+        team: TeamId,
+        key: SecretString,
+        owner_uid: i64,
+        other: OnOtherAccount,
+    ) -> PortResult<()> {
         let (mut tables, now) = (self.tables(), self.now());
-        tables.team(team).ok_or_else(|| no_team(team))?;
+        let row = tables.team(team).ok_or_else(|| no_team(team))?;
+        if let Some(owner) = row.owner_uid.filter(|owner| *owner != owner_uid) {
+            match other {
+                OnOtherAccount::Refuse => {
+                    return Err(account_changed("store", team, owner, owner_uid));
+                }
+                OnOtherAccount::Replace => tables.start_anew(team, now),
+            }
+        }
         if let Some(row) = tables.teams.get_mut(&team) {
             row.key = Some(Key { secret: key, set_at: now });
             row.owner_uid = Some(owner_uid);

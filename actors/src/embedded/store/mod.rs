@@ -3,6 +3,7 @@
 //! One mutex is the transaction. Nothing survives the process; what must, is
 //! kept by Postgres, whose adapter sits the same exams.
 
+mod account;
 mod apply;
 mod apply_rows;
 mod baseline;

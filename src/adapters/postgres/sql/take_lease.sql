@@ -91,8 +91,8 @@ SELECT v.verdict, v.at, v.lease_run AS holder, v.not_before, v.attempt AS attemp
        v.full_interval_seconds, v.delta_interval_seconds, v.platform_id, v.owner_uid, v.dispatched_at,
        v.requested_at, v.requested_environments, v.requested_trace,
        state.fence, job.attempt, job.mode, job.class,
-       -- What the last complete listing counted; only full runs say so.
-       CASE WHEN v.verdict = 'granted' THEN (
+       -- What the last complete listing counted; only full runs say so. Without one, the jobs are another account's.
+       CASE WHEN v.verdict = 'granted' AND v.last_full_at IS NOT NULL THEN (
            SELECT (d.counts ->> 'listed')::int8 FROM vz_sync_jobs d
            WHERE d.team_id = $1 AND d.scope = $2 AND d.state = 'succeeded' AND d.mode = 'full'
              AND (d.counts ->> 'complete')::bool
