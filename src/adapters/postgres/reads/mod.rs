@@ -147,8 +147,7 @@ impl Reads for PgReads {
         } else {
             client.prepare(&statement.sql).await.map_err(|error| judged(&error))?
         };
-        let rows =
-            client.query(&prepared, &params).await.map_err(|error| judged(&error))?;
+        let rows = client.query(&prepared, &params).await.map_err(|error| judged(&error))?;
         drop(client);
         let size = page::page_size(query) as usize;
         let page = rows.iter().take(size).map(item).collect::<PortResult<Vec<_>>>()?;
