@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::support::binary::{Binary, Scratch, gone, server_pid};
 use crate::support::service::client;
@@ -75,6 +76,21 @@ impl Demo {
         let answer: Value =
             serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
         let job = answer["jobs"][0]["job_id"].as_i64().expect("a job");
+        // The first load may be about to ask the platform: it does the job's
+        // work then, and its end is the one that is told.
+        let path = format!("/teams/1/vz-sync/jobs/{job}");
+        let wait = async {
+            loop {
+                let row = self.get(&path).await;
+                match row["state"].as_str() {
+                    Some("queued" | "running") => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    _ => return row["satisfied_by_job_id"].as_i64().unwrap_or(job),
+                }
+            }
+        };
+        let job = timeout(Duration::from_secs(60), wait).await.expect("the job ends");
         let end = events.wait("the end of the job", |frame| frame.ends(job)).await;
         assert_eq!(end.kind, "sync.completed", "{end:?}");
     }

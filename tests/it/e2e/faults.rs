@@ -27,8 +27,13 @@ async fn overcome(fault: Fault, attempts: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_429_is_waited_for() {
-    overcome(Fault::Status { code: 429, retry_after: Some(1) }, 2).await;
+async fn a_429_is_waited_for_within_the_run() {
+    overcome(Fault::Status { code: 429, retry_after: Some(1) }, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_429_of_several_seconds_gives_the_permit_back_meanwhile() {
+    overcome(Fault::Status { code: 429, retry_after: Some(4) }, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

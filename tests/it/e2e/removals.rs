@@ -66,7 +66,10 @@ async fn a_deletion_without_a_trace_shows_in_a_delta_too() {
 async fn held(fault: Fault, reason: &str, missing: u64) {
     let world = World::start(1, 30, 1).await;
     let mirror = world.listed(1, "environments", "").await;
+    // Asked one by one they are gone, too: the platform is wrong all over.
+    let gone = FaultRule::new(Fault::Result { code: 11, error: None }).method("getenvinfo");
     world.simulator().faults().set(on_listings(&fault));
+    world.simulator().faults().add(gone);
     let run = world.sync(1, "environments", "full").await;
     assert_eq!(run.kind, "sync.completed", "{run:?}");
     let is_hold = |frame: &crate::support::stream::Frame| frame.kind == "removals.held";
@@ -113,6 +116,22 @@ async fn an_empty_listing_is_held_until_released() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listing_that_lost_60_percent_is_held_until_released() {
     held(Fault::DropFraction { fraction: 0.6 }, "over_percentage", 18).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_listing_of_what_is_there_when_asked_for_is_no_listing() {
+    let world = World::start(1, 30, 1).await;
+    world.simulator().faults().set(on_listings(&Fault::EmptyList));
+    let run = world.sync(1, "environments", "full").await;
+    assert_eq!(run.data()["partial"], "contradicted_by_probe", "{run:?}");
+    assert!(run.data()["verified_at"].is_null(), "{run:?}");
+    assert_eq!(stale(&world, "environments").await, 0);
+    let missing = "select count(*) from environments where missing_since is not null";
+    assert_eq!(world.number(missing, &[]).await, 0);
+    assert_eq!(world.number("select count(*) from vz_sync_removal_holds", &[]).await, 0);
+    world.simulator().faults().clear();
+    world.synced(1, "environments", "full").await;
+    world.assert_mirrored(1, "when the platform is well again").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
