@@ -112,15 +112,22 @@ async fn the_mirror_is_what_the_platform_holds_after_fulls_and_deltas() {
     for team in [1, 2] {
         world.assert_mirrored(team, "after the first load").await;
     }
+    let platform = world.simulator().world();
     for round in 0..3 {
         for mode in ["full", "delta"] {
-            let happened = world.simulator().world().step(25);
-            world.simulator().world().settle();
+            let happened = platform.step(25);
             assert!(!happened.is_empty(), "control: there is something to see");
-            for team in [1, 2] {
-                world.synced(team, "environments", mode).await;
-                let when = format!("round {round}, after a {mode}: {happened:?}");
-                world.assert_mirrored(team, &when).await;
+            // Some changes are still under way, then they settle.
+            for settled in [false, true] {
+                if settled {
+                    platform.settle();
+                }
+                for team in [1, 2] {
+                    world.synced(team, "environments", mode).await;
+                    let when =
+                        format!("round {round}, after a {mode}, settled: {settled}: {happened:?}");
+                    world.assert_mirrored(team, &when).await;
+                }
             }
         }
     }

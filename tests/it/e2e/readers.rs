@@ -75,4 +75,10 @@ async fn readers_of_10_000_changing_environments_never_see_a_mixture() {
     world.assert_mirrored(1, "afterwards").await;
     let left = world.number("select count(*) from sync_staging", &[]).await;
     assert_eq!(left, 0, "staging is emptied with the commit");
+
+    let mut world = Arc::into_inner(world).expect("the readers have ended");
+    world.stop().await;
+    world.alone().await;
+    let staged = "select n_tup_ins from pg_stat_user_tables where relname = 'sync_staging'";
+    assert!(world.number(staged, &[]).await >= 4 * MANY, "control: both runs were staged");
 }

@@ -292,8 +292,18 @@ impl World {
         items
     }
 
+    /// Fails unless each job that ended was told of exactly once.
+    async fn assert_told_once(&self, when: &str) {
+        let query = "select count(*) from vz_sync_jobs j
+                     where state in ('succeeded', 'failed', 'dead', 'cancelled')
+                       and 1 <> (select count(*) from sync_outbox o where o.job_id = j.id
+                                 and event_type in ('sync.completed', 'sync.failed'))";
+        assert_eq!(self.number(query, &[]).await, 0, "{when}: jobs untold or told twice");
+    }
+
     /// Fails unless the mirror is what the platform holds.
     pub async fn assert_mirrored(&self, team: i64, when: &str) {
+        self.assert_told_once(when).await;
         let mirror = self.mirror(team).await;
         let truth = self.simulator.world().summary(self.uid(team)).expect("an account");
         if AccountSummary::hash_of(&mirror) == truth.hash {
