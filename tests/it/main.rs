@@ -1,6 +1,7 @@
 //! The integration tests: one binary, private servers.
 
 mod cluster;
+mod e2e;
 mod schema;
 mod sides;
 mod store;

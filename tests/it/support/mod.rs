@@ -1,3 +1,6 @@
 //! What the integration tests stand on.
 
+pub mod binary;
 pub mod postgres;
+pub mod service;
+pub mod stream;

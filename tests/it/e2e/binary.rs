@@ -1,0 +1,162 @@
+//! `vz-sync demo` as people start it, stop it and lose it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::binary::{Binary, Scratch, gone, server_pid};
+use crate::support::service::client;
+use crate::support::stream::Stream;
+
+/// A demo and what it wrote for its visitors.
+struct Demo {
+    binary: Binary,
+    welcome: Value,
+    http: reqwest::Client,
+}
+
+impl Demo {
+    async fn start(dir: &Scratch) -> Self {
+        let data_dir = dir.path().to_str().expect("a path in UTF-8");
+        let any = "127.0.0.1:0";
+        let args = [
+            "demo",
+            "--data-dir",
+            data_dir,
+            "--listen",
+            any,
+            "--admin-listen",
+            any,
+            "--simulator-listen",
+            any,
+        ];
+        let log = dir.path().join("log");
+        let none = BTreeMap::new();
+        let binary = Binary::start(&args, &none, &log, "Ctrl-C stops it").await;
+        let text = std::fs::read(dir.path().join("demo.json")).expect("demo.json");
+        let welcome = serde_json::from_slice(&text).expect("it is JSON");
+        Self { binary, welcome, http: client() }
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.welcome.pointer(pointer).and_then(Value::as_str).expect(pointer)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.text("/url"))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let bearer = format!("Bearer {}", self.text("/tokens/developer"));
+        let request = self.http.get(self.url(path)).header("authorization", bearer);
+        let response = request.send().await.expect("it answers");
+        assert_eq!(response.status(), 200, "{path}");
+        serde_json::from_str(&response.text().await.expect("a body")).expect("JSON")
+    }
+
+    async fn events(&self) -> Stream {
+        let token = self.text("/tokens/owner");
+        Stream::open(&self.http, &self.url("/teams/1/events"), token, Some(0)).await
+    }
+
+    /// A trigger over HTTP and its end over SSE.
+    async fn sync(&self, events: &Stream) {
+        let request = self
+            .http
+            .post(self.url("/teams/1/vz-sync"))
+            .header("authorization", format!("Bearer {}", self.text("/tokens/owner")))
+            .header("content-type", "application/json")
+            .body(json!({ "scope": "environments", "mode": "full" }).to_string());
+        let response = request.send().await.expect("it answers");
+        assert_eq!(response.status(), 202);
+        let answer: Value =
+            serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+        let job = answer["jobs"][0]["job_id"].as_i64().expect("a job");
+        // The first load may be about to ask the platform: it does the job's
+        // work then, and its end is the one that is told.
+        let path = format!("/teams/1/vz-sync/jobs/{job}");
+        let wait = async {
+            loop {
+                let row = self.get(&path).await;
+                match row["state"].as_str() {
+                    Some("queued" | "running") => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    _ => return row["satisfied_by_job_id"].as_i64().unwrap_or(job),
+                }
+            }
+        };
+        let job = timeout(Duration::from_secs(60), wait).await.expect("the job ends");
+        let end = events.wait("the end of the job", |frame| frame.ends(job)).await;
+        assert_eq!(end.kind, "sync.completed", "{end:?}");
+    }
+
+    /// Id and time of discovery of all that team 1 ever had.
+    async fn mirror(&self) -> BTreeSet<(String, String)> {
+        let page = self.get("/teams/1/environments?limit=500&include_stale=true").await;
+        let items = page["items"].as_array().expect("items").iter();
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        items.map(|item| (text(&item["id"]), text(&item["first_seen_at"]))).collect()
+    }
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_server_demo_keeps_its_mirror_over_stop_and_kill() {
+    let dir = Scratch::new();
+    let demo = Demo::start(&dir).await;
+    assert_eq!(
+        keys(&demo.welcome),
+        ["url", "admin_url", "simulator_url", "platform_token", "tokens", "teams"].into()
+    );
+    assert_eq!(keys(&demo.welcome["tokens"]), ["owner", "manager", "developer", "admin"].into());
+    assert_eq!(demo.welcome["teams"], json!([1, 2]));
+    for file in ["demo.json", "secrets.json"] {
+        let mode = std::fs::metadata(dir.path().join(file)).expect(file).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file} is for its owner alone");
+    }
+    assert!(demo.binary.said().contains(demo.text("/url")), "people are told, too");
+
+    let events = demo.events().await;
+    demo.sync(&events).await;
+    let before = demo.mirror().await;
+    assert!(before.len() >= 12, "{before:?}");
+
+    // In order: SIGTERM.
+    let server = server_pid(dir.path()).expect("a server of its own");
+    let log = dir.path().join("log");
+    let status = demo.binary.end(Signal::SIGTERM, Duration::from_secs(10)).await;
+    let logged = std::fs::read_to_string(&log).unwrap_or_default();
+    assert_eq!(status.code(), Some(0), "{logged}");
+    assert!(gone(server, Duration::from_secs(2)).await, "the server has stopped with it");
+    assert!(server_pid(dir.path()).is_none(), "and in order");
+
+    // Again, and out of order: SIGKILL.
+    let demo = Demo::start(&dir).await;
+    let kept = demo.mirror().await;
+    assert!(kept.is_superset(&before), "{before:?} is not in {kept:?}");
+    let events = demo.events().await;
+    demo.sync(&events).await;
+    let before = demo.mirror().await;
+    let server = server_pid(dir.path()).expect("a server of its own");
+    let status = demo.binary.end(Signal::SIGKILL, Duration::from_secs(10)).await;
+    assert_eq!(status.code(), None, "control: it was killed");
+    assert!(gone(server, Duration::from_secs(10)).await, "its server dies with it");
+
+    // The next start recovers.
+    let demo = Demo::start(&dir).await;
+    let kept = demo.mirror().await;
+    assert!(kept.is_superset(&before), "{before:?} is not in {kept:?}");
+    let events = demo.events().await;
+    demo.sync(&events).await;
+    let server = server_pid(dir.path()).expect("a server of its own");
+    demo.binary.end(Signal::SIGTERM, Duration::from_secs(10)).await;
+    assert!(gone(server, Duration::from_secs(2)).await);
+}
