@@ -31,7 +31,6 @@ use crate::adapters::postgres::platforms::PgPlatforms;
 use crate::adapters::postgres::pool::{PoolSizes, Pools};
 use crate::adapters::postgres::reads::PgReads;
 use crate::adapters::postgres::replicas::PgReplicas;
-use crate::adapters::postgres::seed;
 use crate::adapters::postgres::signals::PgSignals;
 use crate::adapters::postgres::store::{PgStore, StoreSettings};
 use crate::adapters::postgres::teams::PgTeams;
@@ -59,8 +58,7 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Builds them over an open, migrated database, and seeds what the
-    /// configuration decides.
+    /// Builds them over an open, migrated database.
     pub async fn build(
         config: &Config,
         database: &Database,
@@ -75,7 +73,6 @@ impl Adapters {
             staging: config.limits.staging_connections,
         };
         let pools = Pools::open(&database.config, sizes)?;
-        seed::seed(&pools.pipeline, config).await?;
 
         let dead_after = config.replica.dead_after_seconds.duration();
         let store = Arc::new(PgStore::new(

@@ -15,6 +15,7 @@ use vz_sync_actors::kit::TreeFailure;
 
 use super::adapters::{Adapters, follow_gates};
 use super::{BootError, Database, settings};
+use crate::adapters::postgres::seed;
 use crate::config::Config;
 use crate::http::admin::{self, AdminState};
 use crate::http::auth::{AdminToken, Verifier};
@@ -58,6 +59,9 @@ impl Prepared {
         let replica = ReplicaId(Uuid::new_v4());
         let metrics = Metrics::new().map_err(|error| BootError::Api(error.to_string()))?;
         let adapters = Adapters::build(config, database, replica, &metrics).await?;
+        // Only a service seeds: a command that ran first, with other settings,
+        // must not decide who takes part.
+        seed::seed(&adapters.pools.pipeline, config).await?;
         Ok(Self { adapters, replica, metrics })
     }
 }

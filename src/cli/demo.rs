@@ -19,7 +19,7 @@ pub struct DemoArgs {
     /// Where the demo keeps its database and demo.json
     #[arg(long, value_name = "DIR", default_value = ".demo")]
     pub data_dir: PathBuf,
-    /// Address of the API and the web page [default: 127.0.0.1:8080]
+    /// Address of the API [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = loopback)]
     pub listen: Option<SocketAddr>,
     /// Address of probes, metrics and the actor tree [default: 127.0.0.1:8081]

@@ -15,7 +15,7 @@ use crate::boot::{Database, Prepared, Service};
 /// Without VZ_SYNC_DATABASE_URL it starts and owns a private Postgres in the data directory.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address of the API and the web page [default: 127.0.0.1:8080]
+    /// Address of the API [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// Address of probes, metrics and the actor tree [default: 127.0.0.1:8081]

@@ -42,6 +42,7 @@ pub const SAFE_FIELDS: &[&str] = &[
     "fence",
     "heartbeat_age_ms",
     "held",
+    "hold_id",
     "host",
     "http_status",
     "inserted",

@@ -11,9 +11,9 @@ use super::run::{Run, WorkError};
 use super::{job_logs, schedule};
 use crate::domain::event::{ChangedId, MAX_CHANGED_IDS, Phase};
 use crate::domain::item::Columns;
-use crate::domain::{Completeness, Counts, DataType, ExternalId, FailureClass, Scope};
+use crate::domain::{Completeness, Counts, DataType, ExternalId, FailureClass, Mode, Scope};
 use crate::ports::platform::Lookup;
-use crate::ports::store::{Annotation, Apply, ArchivedSite, TableApply, Upserts};
+use crate::ports::store::{Annotation, Apply, ArchivedSite, DueTimes, TableApply, Upserts};
 
 /// The platform's word for the deletion of an environment (part of the
 /// action's name; matched without case).
@@ -67,6 +67,9 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
         run.teller.done(done as u64 + 1).await;
     }
     run.teller.enter(Phase::Apply, None).await;
+    // The archive knows fulls only.
+    let full = schedule::next_due(run, Mode::Full).full;
+    let due = DueTimes { full, delta: full };
     let changed: Vec<ChangedId> = annotations
         .iter()
         .filter(|annotation| annotation.deleted_at.is_some() || annotation.probed == Some(true))
@@ -94,7 +97,7 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
         holds: Vec::new(),
         annotations,
         body: None,
-        due: schedule::next_due(run, lease.mode),
+        due,
         cursor: Some(cursor),
         changed,
         truncated: false,

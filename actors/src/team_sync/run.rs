@@ -349,7 +349,18 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
     loop {
         tries += 1;
         match store.apply(&apply).await {
-            Ok(Applied::Committed { event, .. }) => {
+            Ok(Applied::Committed { event, held, .. }) => {
+                for hold in held {
+                    let key = run.lease.name.key;
+                    warn!(
+                        event = "vz_sync_removals_held",
+                        team_id = key.team.0,
+                        scope = key.scope.as_str(),
+                        job_id = run.lease.name.job.0,
+                        hold_id = hold.0,
+                        "a removal set waits for a decision"
+                    );
+                }
                 if let Some(doubt) = &apply.doubt {
                     wake_after(&run.parts, doubt.wait);
                 }
