@@ -16,6 +16,7 @@ use vz_sync::simulator::{
     self, AccountSpec, AccountSummary, EnvironmentSummary, NodeSummary, Simulator, SimulatorOptions,
 };
 use vz_sync_actors::domain::TeamId;
+use vz_sync_actors::ports::credentials::OnOtherAccount;
 use vz_sync_actors::ports::teams::NewTeam;
 
 use super::postgres::TestDatabase;
@@ -377,7 +378,9 @@ async fn add_teams(prepared: &Prepared, simulator: &Simulator, accounts: &[Accou
         };
         adapters.teams.put(&team).await.expect("the team is added");
         let key = SecretString::from(account.token.clone());
-        adapters.ports.credentials.replace(id, key, account.uid).await.expect("the key is kept");
+        let credentials = &adapters.ports.credentials;
+        let kept = credentials.replace(id, key, account.uid, OnOtherAccount::Refuse).await;
+        kept.expect("the key is kept");
     }
 }
 
