@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vz_sync::simulator::{Change, Fault, FaultRule, Mutation, TokenState};
+use vz_sync::simulator::{AccountSummary, Change, Fault, FaultRule, Mutation, TokenState};
 
 use crate::support::service::World;
 
@@ -147,4 +147,31 @@ async fn a_delta_goes_without_a_history_that_the_key_may_not_read() {
     world.assert_mirrored(1, "after the full").await;
     let resting = "select count(*) from team_settings where auth_failed_at is not null";
     assert_eq!(world.number(resting, &[]).await, 0, "nobody is paused for it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_another_account_replaces_the_mirror_only_when_asked_to() {
+    let world = World::start(2, 8, 1).await;
+    let other = world.simulator().world().token(world.uid(2)).expect("a token").to_owned();
+    let path = "/teams/1/vz-credentials";
+    let refused = world.owner("PUT", path, Some(&json!({ "session_key": other }))).await;
+    assert_eq!(refused.status, 409, "{}", refused.json);
+    let kind = refused.json["type"].as_str().unwrap_or_default();
+    assert!(kind.ends_with("account-changed"), "{}", refused.json);
+    world.synced(1, "environments", "full").await;
+    world.assert_mirrored(1, "after a refused key").await;
+
+    let before = world.listed(1, "environments", "").await;
+    let body = json!({ "session_key": other, "replace_account": true });
+    let taken = world.owner("PUT", path, Some(&body)).await;
+    assert_eq!((taken.status, taken.json["owner_uid"].as_i64()), (200, Some(world.uid(2))));
+    world.synced(1, "environments", "full").await;
+    let truth = world.simulator().world().summary(world.uid(2)).expect("an account");
+    assert_eq!(AccountSummary::hash_of(&world.mirror(1).await), truth.hash);
+    let mut archived = world.listed(1, "archived-sites", "&reason=account_replaced").await;
+    archived.sort_unstable();
+    let mut before = before;
+    before.sort_unstable();
+    assert_eq!(archived, before, "the old mirror is in the archive");
+    world.assert_mirrored(2, "the account's own team is not touched").await;
 }

@@ -149,7 +149,9 @@ impl Binary {
         kill(Pid::from_raw(pid.cast_signed()), signal).expect("the signal is sent");
         match timeout(within, self.child.wait()).await {
             Ok(status) => status.expect("wait"),
-            Err(_) => panic!("still there {within:?} after {signal}\n{}", self.logged()),
+            Err(late) => {
+                panic!("still there {late} of {within:?} after {signal}\n{}", self.logged())
+            }
         }
     }
 }

@@ -319,12 +319,12 @@ impl World {
         };
         let (mirror, truth) = (by_id(&mirror), by_id(&truth.items));
         let ids: std::collections::BTreeSet<_> = mirror.keys().chain(truth.keys()).collect();
-        for id in ids {
-            if mirror.get(id) != truth.get(id) {
-                eprintln!("mirror   {:?}\nplatform {:?}", mirror.get(id), truth.get(id));
-            }
-        }
-        panic!("{when}: the mirror differs from the platform");
+        let differing: Vec<_> = ids
+            .into_iter()
+            .map(|id| (mirror.get(id), truth.get(id)))
+            .filter(|(mirror, truth)| mirror != truth)
+            .collect();
+        panic!("{when}: the mirror differs from the platform: {differing:#?}");
     }
 }
 
@@ -378,12 +378,9 @@ async fn add_teams(prepared: &Prepared, simulator: &Simulator, accounts: &[Accou
         };
         adapters.teams.put(&team).await.expect("the team is added");
         let key = SecretString::from(account.token.clone());
-        adapters
-            .ports
-            .credentials
-            .replace(id, key, account.uid, OnOtherAccount::Refuse)
-            .await
-            .expect("the key is kept");
+        let credentials = &adapters.ports.credentials;
+        let kept = credentials.replace(id, key, account.uid, OnOtherAccount::Refuse).await;
+        kept.expect("the key is kept");
     }
 }
 
