@@ -92,7 +92,7 @@ async fn a_run_is_told_live() {
     // Passing and durable events take different ways: only a run that lasts
     // is sure to be seen beginning before it is seen ended.
     *world.platform.latency.lock().unwrap() = Duration::from_millis(50);
-    let answer = world.post(SYNC, r#"{"scope":"environments"}"#).await;
+    let answer = world.post(SYNC, r#"{"scope":"environments","mode":"full"}"#).await;
     let job = &answer.json["jobs"][0]["job_id"];
     let mut passing = Vec::new();
     let done = loop {

@@ -98,10 +98,11 @@ async fn one_replica_tidies_at_a_time_and_a_dropped_one_leaves_no_lock() {
     // A chore is stopped in the middle: it waits for this row.
     side.run(
         "INSERT INTO idempotency_keys (team_id, key, body_hash, status_code, response, created_at)
-              VALUES (1, 'k', '', 202, '{}', now() - interval '2 days');
-              BEGIN; SELECT FROM idempotency_keys FOR UPDATE",
+              VALUES (1, 'k', '', 202, '{}', now() - interval '2 days')",
     )
     .await;
+    // In one string with the BEGIN the row would stay invisible to the chore.
+    side.run("BEGIN; SELECT FROM idempotency_keys FOR UPDATE").await;
     let retention = Retention { jobs: DAY, ..Retention::default() };
     let working = tokio::spawn({
         let upkeep = upkeep.clone();
