@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 use vz_sync_actors::domain::ReplicaId;
-use vz_sync_actors::engine::Engine;
+use vz_sync_actors::engine::{Engine, EngineHandle};
 use vz_sync_actors::kit::TreeFailure;
 
 use super::adapters::{Adapters, follow_gates};
@@ -86,8 +86,8 @@ impl Service {
 
         let stopping = CancellationToken::new();
         let api = ApiState::new(
-            Arc::new(handle),
-            api_ports(&adapters),
+            Arc::new(handle.clone()),
+            api_ports(&adapters, &handle),
             Verifier::from_config(&config.auth),
             metrics,
             ApiSettings::from_config(config),
@@ -152,7 +152,7 @@ impl Service {
     }
 }
 
-fn api_ports(adapters: &Adapters) -> ApiPorts {
+fn api_ports(adapters: &Adapters, engine: &EngineHandle) -> ApiPorts {
     let ports = &adapters.ports;
     ApiPorts {
         reads: adapters.reads.clone(),
@@ -160,7 +160,8 @@ fn api_ports(adapters: &Adapters) -> ApiPorts {
         teams: adapters.teams.clone(),
         credentials: ports.credentials.clone(),
         platform: ports.platform.clone(),
-        due_queue: ports.due_queue.clone(),
+        // The engine's view: with what waits here while the queue's server is away.
+        due_queue: engine.ports().due_queue.clone(),
         job_bus: ports.job_bus.clone(),
         lock: ports.lock.clone(),
         replicas: ports.replicas.clone(),

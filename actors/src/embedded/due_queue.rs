@@ -78,6 +78,11 @@ impl EmbeddedDueQueue {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Loses everything, as a flushed server does.
+    pub fn flush(&self) {
+        *locked(&self.sets) = Sets::default();
+    }
 }
 
 #[async_trait]

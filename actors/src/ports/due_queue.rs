@@ -81,6 +81,12 @@ pub struct QueueDepths {
     pub in_flight: u64,
     /// Set aside as unreadable.
     pub bad: u64,
+    /// Of the waiting, those that only this process knows of, because the
+    /// queue's server was away when they became due.
+    pub standby: u64,
+    /// The queue's server does not answer: the rest counts only what this
+    /// process knows of.
+    pub away: bool,
 }
 
 impl QueueDepths {
