@@ -141,8 +141,9 @@ impl Scheduler {
             if due.is_empty() {
                 return Ok(());
             }
-            // Lost here, the claimed states are runnable again after the
-            // re-dispatch delay: the same repair as for a flushed queue.
+            // While the queue's server is away they wait in this process. Lost
+            // with it, they are runnable again after the re-dispatch delay: the
+            // same repair as for a flushed queue.
             ports.due_queue.enqueue(&due).await?;
             for entry in &due {
                 info!(

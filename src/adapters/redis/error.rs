@@ -68,19 +68,24 @@ impl Fault {
     }
 
     /// In the engine's words. `writes`: whether the question would have
-    /// changed something.
-    pub(super) fn told(self, writes: bool) -> PortError {
+    /// changed something; `address`: who was asked.
+    pub(super) fn told(self, writes: bool, address: &str) -> PortError {
         let service = SERVICE;
+        let message = match &self {
+            Self::NoConnection(reason) | Self::NotWelcome(reason) | Self::NoAnswer(reason) => {
+                format!("{address}: {reason}")
+            }
+            Self::Answered(error) => format!("{address}: {error}"),
+        };
         match self {
-            Self::NoAnswer(message) if writes => PortError::OutcomeUnknown { service, message },
-            Self::NoConnection(message) | Self::NoAnswer(message) => {
+            Self::NoAnswer(_) if writes => PortError::OutcomeUnknown { service, message },
+            Self::NoConnection(_) | Self::NoAnswer(_) => {
                 PortError::Unavailable { service, message }
             }
             Self::Answered(error) if is_passing(&error) => {
-                PortError::Unavailable { service, message: error.to_string() }
+                PortError::Unavailable { service, message }
             }
-            Self::Answered(error) => PortError::Refused { service, message: error.to_string() },
-            Self::NotWelcome(message) => PortError::Refused { service, message },
+            Self::Answered(_) | Self::NotWelcome(_) => PortError::Refused { service, message },
         }
     }
 }
@@ -123,11 +128,11 @@ mod tests {
     #[test]
     fn what_passes_may_be_tried_again() {
         for line in ["LOADING dataset", "OOM used memory", "READONLY replica", "BUSY script"] {
-            let told = answered(line).told(true);
+            let told = answered(line).told(true, "redis:6379");
             assert!(matches!(told, PortError::Unavailable { .. }), "{line}: {told:?}");
         }
         for line in ["WRONGTYPE a list", "NOPERM no", "ERR syntax"] {
-            let told = answered(line).told(true);
+            let told = answered(line).told(true, "redis:6379");
             assert!(matches!(told, PortError::Refused { .. }), "{line}: {told:?}");
         }
     }
@@ -139,8 +144,8 @@ mod tests {
             Fault::of_question(RedisError::from(broken))
         };
         assert!(silence().is_silence() && silence().spoils_connection());
-        assert!(matches!(silence().told(true), PortError::OutcomeUnknown { .. }));
-        assert!(matches!(silence().told(false), PortError::Unavailable { .. }));
+        assert!(matches!(silence().told(true, "redis:6379"), PortError::OutcomeUnknown { .. }));
+        assert!(matches!(silence().told(false, "redis:6379"), PortError::Unavailable { .. }));
         assert!(!answered("ERR syntax").spoils_connection());
         assert!(answered("READONLY replica").spoils_connection());
     }
@@ -148,8 +153,14 @@ mod tests {
     #[test]
     fn a_wrong_password_is_a_refusal_and_a_closed_door_is_not() {
         let wrong = RedisError::from((ErrorKind::AuthenticationFailed, "WRONGPASS"));
-        assert!(matches!(Fault::of_connect(&wrong).told(false), PortError::Refused { .. }));
+        assert!(matches!(
+            Fault::of_connect(&wrong).told(false, "redis:6379"),
+            PortError::Refused { .. }
+        ));
         let closed = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
-        assert!(matches!(Fault::of_connect(&closed).told(true), PortError::Unavailable { .. }));
+        assert!(matches!(
+            Fault::of_connect(&closed).told(true, "redis:6379"),
+            PortError::Unavailable { .. }
+        ));
     }
 }

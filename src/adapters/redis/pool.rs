@@ -91,14 +91,14 @@ impl RedisPool {
     /// Asks and waits for the answer, at most until the deadline.
     pub(super) async fn ask(&self, question: &Question) -> PortResult<Value> {
         if let Some(reason) = self.shared.silent().clone() {
-            let message = format!("{} did not answer lately: {reason}", self.shared.address);
+            let message = format!("{}: not asked after a silence: {reason}", self.shared.address);
             return Err(PortError::Unavailable { service: SERVICE, message });
         }
         self.shared.ask(question).await.map_err(|fault| {
             if fault.is_silence() {
                 self.be_silent(&fault);
             }
-            fault.told(question.writes)
+            fault.told(question.writes, &self.shared.address)
         })
     }
 
