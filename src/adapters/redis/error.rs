@@ -121,8 +121,7 @@ mod tests {
     fn answered(line: &str) -> Fault {
         let bytes = format!("-{line}\r\n");
         let value = redis::parse_redis_value(bytes.as_bytes()).unwrap();
-        let error = redis::from_redis_value::<String>(value).unwrap_err();
-        Fault::of_question(RedisError::from(error))
+        Fault::of_question(value.extract_error().unwrap_err())
     }
 
     #[test]

@@ -147,6 +147,21 @@ async fn a_foreign_lock_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_type_is_refused() {
+    let mut ground = Ground::new().await;
+    let _: () = ground.run(&["SET", DUE, "somebody's"]).await;
+    for refused in [
+        ground.queue.enqueue(&[entry(1, Class::Manual)]).await.map(|()| 0),
+        ground.queue.pop(Lane::High, 1, LEASE).await.map(|popped| popped.len()),
+        ground.queue.depths().await.map(|depths| depths.high as usize),
+    ] {
+        assert!(matches!(refused, Err(PortError::Refused { .. })), "{refused:?}");
+    }
+    let _: () = ground.run(&["DEL", DUE]).await;
+    assert_eq!(ground.queue.depths().await.unwrap(), QueueDepths::default());
+}
+
+#[tokio::test]
 async fn control_a_plain_delete_releases_the_successors_lock() {
     let mut ground = Ground::new().await;
     ground.lock.acquire(key(1), run_id(2), TTL).await.unwrap();
