@@ -14,26 +14,42 @@ use tokio_postgres::{Client, Config as PgConfig, NoTls};
 use crate::adapters::postgres::cluster::{Cluster, ClusterOptions};
 use crate::boot::Database;
 
-/// Where scratch databases are made. Close it: a server of its own ends with the process, but
-/// only [`Ground::close`] removes what it wrote.
+/// Where scratch databases are made. Not to be dropped in mid-work: a server of its own ends with
+/// the process, but only the end of [`Ground::with`] removes what it wrote.
 pub struct Ground {
     admin: PgConfig,
+    given: Option<SecretString>,
     own: Option<(Cluster, Scratch)>,
     made: Vec<String>,
 }
 
 impl Ground {
     /// Uses the server that `url` names, or starts one.
-    pub async fn open(url: Option<&SecretString>) -> Result<Self> {
+    async fn open(url: Option<&SecretString>) -> Result<Self> {
         if let Some(url) = url {
             // The parser's errors name the offending option, never its value.
             let admin = PgConfig::from_str(url.expose_secret()).context("--database-url")?;
-            return Ok(Self { admin, own: None, made: Vec::new() });
+            return Ok(Self { admin, given: Some(url.clone()), own: None, made: Vec::new() });
         }
         let scratch = Scratch::new()?;
         let cluster = Cluster::open(ClusterOptions::new(scratch.0.join("pg"))).await?;
         let admin = cluster.config("postgres");
-        Ok(Self { admin, own: Some((cluster, scratch)), made: Vec::new() })
+        Ok(Self { admin, given: None, own: Some((cluster, scratch)), made: Vec::new() })
+    }
+
+    /// Opens it, works in it until done or until `stop`, of which `None` tells, and closes it.
+    pub async fn with<T>(
+        url: Option<&SecretString>,
+        stop: impl Future<Output = ()>,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut ground = Self::open(url).await?;
+        let result = tokio::select! {
+            result = work(&mut ground) => result.map(Some),
+            () = stop => Ok(None),
+        };
+        ground.close().await?;
+        result
     }
 
     /// A new database with the whole schema and nothing in it.
@@ -57,6 +73,20 @@ impl Ground {
         Ok(database)
     }
 
+    /// The URL of a scratch database, for another process.
+    pub fn url(&self, database: &Database) -> Result<SecretString> {
+        let name = database.config.get_dbname().context("a scratch database has a name")?;
+        if let Some((cluster, _)) = &self.own {
+            return Ok(cluster.url(name).into());
+        }
+        let given = self.given.as_ref().context("there is neither a server nor a URL")?;
+        let mut url = reqwest::Url::parse(given.expose_secret()).map_err(|_| {
+            anyhow::anyhow!("--database-url must be a URL: postgres://user@host/db")
+        })?;
+        url.set_path(name);
+        Ok(url.to_string().into())
+    }
+
     /// Drops the databases made so far.
     pub async fn clear(&mut self) -> Result<()> {
         if self.made.is_empty() {
@@ -71,7 +101,7 @@ impl Ground {
     }
 
     /// Removes everything.
-    pub async fn close(mut self) -> Result<()> {
+    async fn close(mut self) -> Result<()> {
         match self.own.take() {
             Some((cluster, scratch)) => {
                 cluster.stop().await?;
@@ -89,6 +119,14 @@ pub async fn connect(config: &PgConfig) -> Result<Client> {
         config.connect(NoTls).await.context("the database cannot be reached")?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Adds `teams` teams that nothing was mirrored of, with keys that open nothing.
+pub async fn seed(sql: &Client, teams: usize) -> Result<()> {
+    sql.batch_execute(include_str!("sql/seed.sql")).await?;
+    sql.execute("SELECT pg_temp.bench_seed($1)", &[&(teams as i64)]).await?;
+    sql.batch_execute("VACUUM ANALYZE").await?;
+    Ok(())
 }
 
 /// A directory that goes with the value.

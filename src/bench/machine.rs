@@ -19,8 +19,8 @@ pub struct Machine {
     pub memory_mb: u64,
     /// Version of the kernel.
     pub kernel: String,
-    /// Version of the database server.
-    pub postgres: String,
+    /// Version of the database server, where one was used.
+    pub postgres: Option<String>,
     /// Version of this program.
     pub version: &'static str,
     /// `release` or `debug`.
@@ -33,7 +33,7 @@ pub struct Machine {
 
 impl Machine {
     /// Looks around.
-    pub async fn look(sql: &Client) -> Result<Self> {
+    pub async fn look(sql: Option<&Client>) -> Result<Self> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -41,12 +41,16 @@ impl Machine {
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let kib = memory.and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());
+        let postgres = match sql {
+            Some(sql) => sql.query_one("SHOW server_version", &[]).await?.get(0),
+            None => None,
+        };
         Ok(Self {
             cores: std::thread::available_parallelism().map_or(1, Into::into),
             cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
             memory_mb: kib.unwrap_or(0) * 1024 / 1_000_000,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            postgres: sql.query_one("SHOW server_version", &[]).await?.get(0),
+            postgres,
             version: env!("CARGO_PKG_VERSION"),
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
             load_before: procfs::load_1m(),
@@ -67,13 +71,14 @@ impl Machine {
             "debug" => "\nA debug build: these figures say nothing. Use `make bench`.",
             _ => "",
         };
+        let postgres = self.postgres.as_ref();
+        let postgres = postgres.map_or(String::new(), |version| format!("PostgreSQL {version}, "));
         format!(
-            "{} cores ({}), {} MB, Linux {}, PostgreSQL {}, vz-sync {} ({}); load {} to {}{warning}",
+            "{} cores ({}), {} MB, Linux {}, {postgres}vz-sync {} ({}); load {} to {}{warning}",
             self.cores,
             self.cpu,
             self.memory_mb,
             self.kernel,
-            self.postgres,
             self.version,
             self.build,
             load(self.load_before),

@@ -68,7 +68,7 @@ impl PipelineArgs {
         let database = Database { config: parsed, cluster: None };
         progress("bringing the schema up to date");
         database.migrate().await?;
-        let machine = Machine::look(&connect(&database.config).await?).await?;
+        let machine = Machine::look(Some(&connect(&database.config).await?)).await?;
         progress("adding the teams");
         let members = (0..self.teams as usize).map(|place| Member {
             team: TeamId(place as i64 + 1),

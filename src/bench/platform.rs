@@ -1,15 +1,11 @@
-//! The platform of a bench: the simulator in a process of its own, so that what it costs is not
-//! taken for the engine's.
+//! The platform of a bench: the simulator in a process of its own, and orders to it.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 
-use super::procfs;
+use super::child::Own;
 use crate::simulator::{AccountSpec, StatsReport};
 
 /// How many accounts of which size.
@@ -35,40 +31,33 @@ impl Size {
     }
 }
 
-/// A running simulator. It ends with this value, and with this process however that ends: its
-/// standard input is a pipe that closes then.
+/// A running simulator; it ends with this value.
 pub struct Platform {
     url: String,
-    pid: u32,
     http: reqwest::Client,
-    _child: Child,
+    own: Own,
 }
 
 impl Platform {
-    /// Starts this very binary as a simulator of realistic width.
+    /// Starts a simulator of realistic width.
     pub async fn start(size: Size) -> Result<Self> {
-        let binary = std::env::current_exe().context("this binary cannot be found")?;
-        let number = |count: usize| count.to_string();
-        let mut child = Command::new(binary)
-            .args(["simulate", "--wide", "--control", "--until-stdin-ends"])
-            .args(["--accounts", &number(size.teams)])
-            .args(["--environments", &number(size.environments)])
-            .args(["--nodes", &number(size.nodes)])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("the simulator cannot be started")?;
-        let pid = child.id().context("the simulator ended at once")?;
-        let output = child.stdout.take().context("the simulator has no output")?;
-        let mut lines = BufReader::new(output).lines();
-        let first = lines.next_line().await?.unwrap_or_default();
-        let Some(url) = first.strip_prefix("platform url") else {
-            bail!("the simulator did not start: {first:?}");
-        };
-        // It says nothing later that could fill the pipe.
+        let [teams, environments, nodes] =
+            [size.teams, size.environments, size.nodes].map(|count| count.to_string());
+        let args = [
+            "simulate",
+            "--wide",
+            "--control",
+            "--accounts",
+            &teams,
+            "--environments",
+            &environments,
+            "--nodes",
+            &nodes,
+        ];
+        let (own, first) = Own::start(&args, &[]).await?;
+        let url = first.strip_prefix("platform url").context("the simulator did not start")?;
         let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).build()?;
-        let platform = Self { url: url.trim().to_owned(), pid, http, _child: child };
+        let platform = Self { url: url.trim().to_owned(), http, own };
         platform.warm().await?;
         Ok(platform)
     }
@@ -80,7 +69,7 @@ impl Platform {
 
     /// What it has cost so far, in CPU seconds.
     pub fn cpu_s(&self) -> f64 {
-        procfs::cpu_s(self.pid).unwrap_or(0.0)
+        self.own.cpu_s()
     }
 
     /// Renders what has changed, so that the next requests are served from memory.

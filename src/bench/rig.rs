@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::Client;
-use vz_sync_actors::domain::TeamId;
+use vz_sync_actors::domain::{JobState, TeamId};
 use vz_sync_actors::engine::EngineHandle;
 use vz_sync_actors::ports::credentials::OnOtherAccount;
 use vz_sync_actors::ports::signals::{Heard, Signal, SignalListener};
@@ -22,7 +22,8 @@ use crate::config::Config;
 use crate::secrets::MasterKey;
 
 const REST: &str = include_str!("sql/rest.sql");
-const MAKE_DUE: &str = include_str!("sql/make_due.sql");
+/// Makes every enabled state due; `$1` says whether for a full.
+pub const MAKE_DUE: &str = include_str!("sql/make_due.sql");
 const ENDED: &str = include_str!("sql/ended.sql");
 const COUNTS: &str = include_str!("sql/counts.sql");
 const LIVE_ITEMS: &str = include_str!("sql/live_items.sql");
@@ -36,10 +37,12 @@ const ADDERS: usize = 8;
 
 /// Settings of a service under measurement: whoever gives them may change all others.
 pub fn overrides() -> Result<Vec<(&'static str, String, &'static str)>> {
-    let keys = MasterKey::generate("bench")?.to_entry().expose_secret().to_owned();
+    let secret =
+        || MasterKey::generate("bench").map(|key| key.to_entry().expose_secret().to_owned());
     let fixed = |key, value: &str| (key, value.to_owned(), "bench");
     Ok(vec![
-        ("secrets.master_keys", keys, "bench"),
+        ("secrets.master_keys", secret()?, "bench"),
+        ("auth.jwt_secret", secret()?, "bench"),
         fixed("pipeline.enabled", "true"),
         fixed("rollout.percent", "100"),
         fixed("platform.allow_http_loopback", "true"),
@@ -112,8 +115,17 @@ impl Rig {
         let prepared = Prepared::over(config, database).await?;
         let teams = members.len();
         add_teams(&prepared.adapters, platform_url, members).await?;
-        let sql = connect(&database.config).await?;
-        sql.batch_execute(REST).await?;
+        connect(&database.config).await?.batch_execute(REST).await?;
+        Self::launch(config, database, prepared, teams).await
+    }
+
+    /// Starts the engine over teams that are in the database already.
+    pub async fn launch(
+        config: &Config,
+        database: &Database,
+        prepared: Prepared,
+        teams: usize,
+    ) -> Result<Self> {
         let meter = Meter::new(&database.config, prepared.adapters.pools.clone()).await?;
         let pipeline = Pipeline::start(config, prepared).await?;
         let rig = Self { pipeline, meter, teams };
@@ -138,16 +150,27 @@ impl Rig {
 
     /// Makes every team due and waits until each has ended well.
     pub async fn phase(&self, work: Work) -> Result<(Used, Done)> {
-        let last = "SELECT coalesce(max(id), 0) FROM vz_sync_jobs";
-        let last: i64 = self.sql().query_one(last, &[]).await?.get(0);
+        let (used, last) = self.round(work, JobState::Succeeded).await?;
+        Ok((used, self.done(last).await?))
+    }
+
+    /// Makes every team due and waits until the job of each is in the state `end`. Answers the
+    /// last job before.
+    pub async fn round(&self, work: Work, end: JobState) -> Result<(Used, i64)> {
+        let last = self.last_job().await?;
         let handle = self.handle();
         let mut listener = handle.ports().signals.listen();
         let running = self.meter.begin().await?;
         self.sql().execute(MAKE_DUE, &[&(work == Work::Full)]).await?;
         handle.nudge();
-        self.wait_for_ends(last, &mut *listener).await?;
-        let used = self.meter.end(running.stop()).await?;
-        Ok((used, self.done(last).await?))
+        self.wait_for_ends(last, end, &mut *listener).await?;
+        Ok((self.meter.end(running.stop()).await?, last))
+    }
+
+    /// The newest job there is.
+    pub async fn last_job(&self) -> Result<i64> {
+        let last = "SELECT coalesce(max(id), 0) FROM vz_sync_jobs";
+        Ok(self.sql().query_one(last, &[]).await?.get(0))
     }
 
     /// Stops the engine.
@@ -170,7 +193,12 @@ impl Rig {
 
     /// Runs tell when they end; the jobs themselves are looked at once every team has told, and
     /// now and then in case that word was lost.
-    async fn wait_for_ends(&self, last: i64, listener: &mut dyn SignalListener) -> Result<()> {
+    async fn wait_for_ends(
+        &self,
+        last: i64,
+        end: JobState,
+        listener: &mut dyn SignalListener,
+    ) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,21 +221,17 @@ impl Rig {
                     Heard::Closed => bail!("the signals ended before the jobs did"),
                 },
             }
-            let row = self.sql().query_one(ENDED, &[&last]).await?;
-            let (succeeded, failed): (i64, i64) = (row.get("succeeded"), row.get("failed"));
+            let row = self.sql().query_one(ENDED, &[&last, &end.as_str()]).await?;
+            let (ended, failed): (i64, i64) = (row.get("ended"), row.get("failed"));
             let error = || row.get::<_, Option<String>>("error").unwrap_or_default();
             if failed > 0 {
-                bail!("{failed} of {} jobs did not succeed: {}", self.teams, error());
+                bail!("{failed} of {} jobs did not end well: {}", self.teams, error());
             }
-            if succeeded >= self.teams as i64 {
+            if ended >= self.teams as i64 {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!(
-                    "{succeeded} of {} jobs had ended after {PATIENCE:?}: {}",
-                    self.teams,
-                    error()
-                );
+                bail!("{ended} of {} jobs had ended after {PATIENCE:?}: {}", self.teams, error());
             }
         }
     }

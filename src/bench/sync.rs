@@ -45,7 +45,8 @@ pub struct SyncArgs {
     pub platform_rate: Option<u32>,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+/// For counts on the command line.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "must be 1 or more".into())
 }
 
@@ -62,13 +63,10 @@ impl SyncArgs {
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Report>> {
         progress("starting the database");
-        let mut ground = Ground::open(self.database_url.as_ref()).await?;
-        let result = tokio::select! {
-            result = self.measure(config, &mut ground, progress) => result.map(Some),
-            () = stop => Ok(None),
-        };
-        ground.close().await?;
-        result
+        Ground::with(self.database_url.as_ref(), stop, async |ground| {
+            self.measure(config, ground, progress).await
+        })
+        .await
     }
 
     async fn measure(
@@ -84,7 +82,7 @@ impl SyncArgs {
             at("making platform, database and teams");
             let database = ground.fresh().await?;
             if machine.is_none() {
-                machine = Some(Machine::look(&connect(&database.config).await?).await?);
+                machine = Some(Machine::look(Some(&connect(&database.config).await?)).await?);
             }
             runs.push(self.once(config, &database, &at).await?);
             ground.clear().await?;

@@ -5,7 +5,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Context, Exit};
-use crate::bench::{self, PipelineArgs, SyncArgs};
+use crate::bench::{
+    self, ClaimArgs, DispatchArgs, PickupArgs, PipelineArgs, PlatformArgs, ReadsArgs, SseArgs,
+    SyncArgs,
+};
 
 /// Measure the engine and its parts on this machine
 ///
@@ -25,6 +28,12 @@ pub struct BenchArgs {
 enum BenchCommand {
     Sync(SyncArgs),
     Pipeline(PipelineArgs),
+    Pickup(PickupArgs),
+    Dispatch(DispatchArgs),
+    Claim(ClaimArgs),
+    Sse(SseArgs),
+    Reads(ReadsArgs),
+    Platform(PlatformArgs),
 }
 
 /// Runs it.
@@ -34,27 +43,29 @@ pub async fn run(args: &BenchArgs, context: &Context) -> Result<Exit, CliError> 
     let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
     let progress = |what: &str| bar.set_message(what.to_owned());
     bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    let stop = interrupted();
+    let rate = match &args.command {
+        None => args.sync.platform_rate,
+        Some(BenchCommand::Sync(args)) => args.platform_rate,
+        Some(BenchCommand::Pipeline(args)) => args.platform_rate,
+        Some(_) => None,
+    };
+    bench::limit_requests(&mut config, rate);
     let found = match &args.command {
-        None => sync(&args.sync, &mut config, &progress).await,
-        Some(BenchCommand::Sync(args)) => sync(args, &mut config, &progress).await,
-        Some(BenchCommand::Pipeline(args)) => {
-            bench::limit_requests(&mut config, args.platform_rate);
-            args.run(&config, &progress, interrupted()).await
-        }
+        None => args.sync.run(&config, &progress, stop).await,
+        Some(BenchCommand::Sync(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Pipeline(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Pickup(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Dispatch(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Claim(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Sse(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Reads(args)) => args.run(&config, &progress, stop).await,
+        Some(BenchCommand::Platform(args)) => args.run(&progress, stop).await,
     };
     bar.finish_and_clear();
     let Some(report) = found? else { return Ok(Exit::Interrupted) };
     context.output.result(&report.json, &report.text);
     Ok(Exit::Ok)
-}
-
-async fn sync(
-    args: &SyncArgs,
-    config: &mut crate::config::Config,
-    progress: bench::Progress<'_>,
-) -> anyhow::Result<Option<bench::Report>> {
-    bench::limit_requests(config, args.platform_rate);
-    args.run(config, progress, interrupted()).await
 }
 
 /// SIGINT or SIGTERM: what was made is removed before the command ends.

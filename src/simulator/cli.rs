@@ -65,10 +65,6 @@ pub struct SimulateArgs {
     /// Take orders under /control/: steps, mutations, faults, statistics. Has no authentication.
     #[arg(long)]
     pub control: bool,
-
-    /// Also stop when standard input ends: for a parent that may die without a word.
-    #[arg(long)]
-    pub until_stdin_ends: bool,
 }
 
 impl SimulateArgs {
@@ -115,22 +111,9 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed?,
         _ = terminate.recv() => {}
-        () = stdin_ended(), if args.until_stdin_ends => {}
     }
     simulator.shutdown().await;
     Ok(())
-}
-
-/// A thread of its own, because a read of standard input cannot be cancelled and would hold up the
-/// end of the runtime.
-async fn stdin_ended() {
-    let (ended, told) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        // An error means that nobody is there either.
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        let _ = ended.send(());
-    });
-    let _ = told.await;
 }
 
 #[cfg(test)]
