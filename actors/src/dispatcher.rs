@@ -71,6 +71,8 @@ struct Details {
     room: u64,
     published_total: u64,
     put_back_total: u64,
+    queue_away: bool,
+    standby: u64,
     last_error: Option<String>,
 }
 
@@ -128,6 +130,8 @@ impl Dispatcher {
         let Parts { ports, settings, measured } = self.args.parts.clone();
         loop {
             let depths = ports.due_queue.depths().await?;
+            self.details.queue_away = depths.away;
+            self.details.standby = depths.standby;
             if depths.high + depths.normal + depths.low + depths.in_flight == 0 {
                 return Ok(());
             }

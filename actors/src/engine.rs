@@ -29,6 +29,7 @@ use crate::ports::{PortError, PortResult};
 use crate::pulse::Pulse;
 use crate::scheduler::{Scheduler, SchedulerArgs, SchedulerMsg};
 use crate::settings::Settings;
+use crate::standby::StandbyQueue;
 use crate::team_sync::{TeamSync, TeamSyncArgs, TeamSyncMsg};
 use crate::wake::Wake;
 
@@ -71,7 +72,8 @@ impl Engine {
         // Restart jitter is drawn from the boot id, so that a simulation repeats.
         let seed = settings.replica.0.as_u64_pair().0;
         let roster = Roster::new(wall, seed);
-        let parts = Parts::new(ports, settings);
+        let due_queue = Arc::new(StandbyQueue::new(ports.due_queue));
+        let parts = Parts::new(Ports { due_queue, ..ports }, settings);
         let settings = parts.settings.clone();
         let (bound, root) = (settings.mailbox_bound, ActorId::root());
 

@@ -6,6 +6,7 @@
 //! Data flows down one path: [`scheduler`] -> [`dispatcher`] -> [`intake`] ->
 //! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`], [`janitor`]
 //! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
+//! [`standby`] keeps the path open while the due queue's server is away.
 
 pub mod broadcaster;
 #[cfg(feature = "testkit")]
@@ -23,6 +24,7 @@ pub mod ports;
 pub mod pulse;
 pub mod scheduler;
 pub mod settings;
+pub mod standby;
 pub mod subscription;
 pub mod team_sync;
 #[cfg(feature = "testkit")]

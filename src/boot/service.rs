@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use uuid::Uuid;
 use vz_sync_actors::domain::ReplicaId;
+use vz_sync_actors::engine::EngineHandle;
 use vz_sync_actors::kit::TreeFailure;
 
 use super::adapters::Adapters;
@@ -80,7 +81,7 @@ impl Service {
         let stopping = CancellationToken::new();
         let api = ApiState::new(
             Arc::new(pipeline.handle()),
-            api_ports(&pipeline.adapters),
+            api_ports(&pipeline.adapters, &pipeline.handle()),
             Verifier::from_config(&config.auth),
             metrics,
             ApiSettings::from_config(config),
@@ -134,7 +135,7 @@ impl Service {
     }
 }
 
-fn api_ports(adapters: &Adapters) -> ApiPorts {
+fn api_ports(adapters: &Adapters, engine: &EngineHandle) -> ApiPorts {
     let ports = &adapters.ports;
     ApiPorts {
         reads: adapters.reads.clone(),
@@ -142,7 +143,8 @@ fn api_ports(adapters: &Adapters) -> ApiPorts {
         teams: adapters.teams.clone(),
         credentials: ports.credentials.clone(),
         platform: ports.platform.clone(),
-        due_queue: ports.due_queue.clone(),
+        // The engine's view: with what waits here while the queue's server is away.
+        due_queue: engine.ports().due_queue.clone(),
         job_bus: ports.job_bus.clone(),
         lock: ports.lock.clone(),
         replicas: ports.replicas.clone(),

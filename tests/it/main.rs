@@ -2,6 +2,8 @@
 
 mod cluster;
 mod e2e;
+mod proxy;
+mod redis;
 mod schema;
 mod sides;
 mod store;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::Pace;
 use crate::domain::job::Lane;
 use crate::domain::{Class, JobId, Scope, ScopeKey, TeamId};
-use crate::ports::due_queue::{DueEntry, DueQueue, QueueDepths};
+use crate::ports::due_queue::{DueEntry, DueQueue};
 
 /// A due queue that is empty.
 pub struct Subject {
@@ -100,7 +100,8 @@ pub async fn a_confirmed_entry_is_gone(subject: &Subject) {
     subject.queue.confirm(&[key(1), key(404)]).await.unwrap();
     subject.pace.pass(LEASE * 2).await;
     assert!(popped(subject, Lane::High, 9).await.is_empty());
-    assert_eq!(subject.queue.depths().await.unwrap(), QueueDepths::default());
+    let depths = subject.queue.depths().await.unwrap();
+    assert_eq!((depths.high, depths.in_flight), (0, 0));
 }
 
 /// What was popped and never confirmed comes again after its deadline, and
@@ -131,6 +132,17 @@ pub async fn an_entry_may_return_while_in_flight(subject: &Subject) {
     subject.queue.confirm(&[key(1)]).await.unwrap();
     assert_eq!(popped(subject, Lane::High, 9).await, [1]);
     assert!(popped(subject, Lane::High, 9).await.is_empty());
+}
+
+/// What went back and what came meanwhile are one entry, with the better score.
+pub async fn a_put_back_entry_keeps_the_better_score(subject: &Subject) {
+    let urgent = DueEntry { job: JobId(77), ..entry(1, Class::Manual, 0) };
+    subject.queue.enqueue(std::slice::from_ref(&urgent)).await.unwrap();
+    assert_eq!(popped(subject, Lane::High, 9).await, [1]);
+    subject.queue.enqueue(&[entry(1, Class::Schedule, 0)]).await.unwrap();
+    subject.queue.put_back(&[key(1)]).await.unwrap();
+    assert_eq!(subject.queue.pop(Lane::High, 9, LEASE).await.unwrap(), [urgent]);
+    assert!(popped(subject, Lane::Normal, 9).await.is_empty());
 }
 
 /// The position counts what stands before, over all lanes.
@@ -189,6 +201,7 @@ macro_rules! due_queue_exam {
             a_raised_class_changes_the_lane, an_entry_comes_out_as_it_went_in,
             a_confirmed_entry_is_gone, an_unconfirmed_entry_comes_again,
             an_entry_can_be_put_back, an_entry_may_return_while_in_flight,
+            a_put_back_entry_keeps_the_better_score,
             a_position_counts_what_is_ahead, depths_are_told_by_lane,
             eight_poppers_never_share_an_entry);
     };

@@ -12,10 +12,7 @@ use super::locked;
 use crate::domain::job::Lane;
 use crate::domain::{Scope, ScopeKey, TeamId};
 use crate::ports::PortResult;
-use crate::ports::due_queue::{DueEntry, DueQueue, QueueDepths};
-
-/// Width of one class in the score, see [`DueEntry::score`].
-const RANK_SPAN: i64 = 10_000_000_000_000;
+use crate::ports::due_queue::{DueEntry, DueQueue, QueueDepths, RANK_SPAN};
 
 /// Sorts before every real key of the same score.
 const LOWEST: ScopeKey = ScopeKey::new(TeamId(i64::MIN), Scope::Environments);
@@ -77,6 +74,11 @@ impl EmbeddedDueQueue {
     /// An empty queue.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Loses everything, as a flushed server does.
+    pub fn flush(&self) {
+        *locked(&self.sets) = Sets::default();
     }
 }
 

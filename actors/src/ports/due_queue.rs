@@ -15,6 +15,10 @@ use super::PortResult;
 use crate::domain::job::Lane;
 use crate::domain::{Class, JobId, ScopeKey};
 
+/// Width of one class in the score: 10^13 ms is the year 2286, so ranks never
+/// overlap.
+pub const RANK_SPAN: i64 = 10_000_000_000_000;
+
 /// One scope that may run now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueEntry {
@@ -33,11 +37,10 @@ pub struct DueEntry {
 }
 
 impl DueEntry {
-    /// `class rank x 10^13 + deadline in ms`: lower goes first. 10^13 ms is
-    /// the year 2286, so ranks never overlap.
+    /// `class rank x 10^13 + deadline in ms`: lower goes first.
     pub fn score(&self) -> i64 {
         let millis = (self.deadline.unix_timestamp_nanos() / 1_000_000) as i64;
-        i64::from(self.class.rank()) * 10_000_000_000_000 + millis.clamp(0, 9_999_999_999_999)
+        i64::from(self.class.rank()) * RANK_SPAN + millis.clamp(0, RANK_SPAN - 1)
     }
 }
 
@@ -81,6 +84,12 @@ pub struct QueueDepths {
     pub in_flight: u64,
     /// Set aside as unreadable.
     pub bad: u64,
+    /// Of the waiting, those that only this process knows of, because the
+    /// queue's server was away when they became due.
+    pub standby: u64,
+    /// The queue's server does not answer: the rest counts only what this
+    /// process knows of.
+    pub away: bool,
 }
 
 impl QueueDepths {

@@ -1,5 +1,5 @@
-//! A replica's line to the store and to the lock, which can be cut: what a
-//! dead process or a lost network looks like from the other side.
+//! A replica's line to its servers, which can be cut: what a dead process or
+//! a lost network looks like from the other side.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use crate::domain::job::Lane;
 use crate::domain::{
     Baseline, DataType, ExternalId, HoldId, JobId, ReplicaId, RunId, ScopeKey, SourceVersion,
     TeamId,
 };
-use crate::embedded::{EmbeddedLock, MemoryStore};
-use crate::ports::due_queue::DueEntry;
+use crate::embedded::MemoryStore;
+use crate::ports::due_queue::{DueEntry, DueQueue, QueueDepths};
 use crate::ports::lock::{Acquired, Holder, Lock};
 use crate::ports::replicas::{Fleet, Freed, ReplicaInfo, ReplicaView, Replicas};
 use crate::ports::store::{
@@ -26,14 +27,16 @@ use crate::ports::{PortError, PortResult};
 #[derive(Clone)]
 pub struct Line {
     store: MemoryStore,
-    lock: Arc<EmbeddedLock>,
+    lock: Arc<dyn Lock>,
+    due_queue: Arc<dyn DueQueue>,
     cut: Arc<AtomicBool>,
+    queue_cut: Arc<AtomicBool>,
 }
 
 impl Line {
     /// A line that works.
-    pub fn new(store: MemoryStore, lock: Arc<EmbeddedLock>) -> Self {
-        Self { store, lock, cut: Arc::default() }
+    pub fn new(store: MemoryStore, lock: Arc<dyn Lock>, due_queue: Arc<dyn DueQueue>) -> Self {
+        Self { store, lock, due_queue, cut: Arc::default(), queue_cut: Arc::default() }
     }
 
     /// Nothing gets through until it is mended.
@@ -41,24 +44,35 @@ impl Line {
         self.cut.store(true, Ordering::Release);
     }
 
+    /// Only the due queue and the lock, which live on one server, are out of
+    /// reach until it is mended.
+    pub fn cut_queue(&self) {
+        self.queue_cut.store(true, Ordering::Release);
+    }
+
     /// Everything gets through again.
     pub fn mend(&self) {
         self.cut.store(false, Ordering::Release);
+        self.queue_cut.store(false, Ordering::Release);
     }
 
-    fn check(&self, service: &'static str) -> PortResult<()> {
-        if self.cut.load(Ordering::Acquire) {
+    fn check(&self, cut: bool, service: &'static str) -> PortResult<()> {
+        if cut || self.cut.load(Ordering::Acquire) {
             return Err(PortError::Unavailable { service, message: "the line is cut".to_owned() });
         }
         Ok(())
     }
 
     fn store(&self) -> PortResult<&MemoryStore> {
-        self.check("store").map(|()| &self.store)
+        self.check(false, "store").map(|()| &self.store)
     }
 
-    fn lock(&self) -> PortResult<&EmbeddedLock> {
-        self.check("lock").map(|()| &*self.lock)
+    fn lock(&self) -> PortResult<&dyn Lock> {
+        self.check(self.queue_cut.load(Ordering::Acquire), "lock").map(|()| &*self.lock)
+    }
+
+    fn due_queue(&self) -> PortResult<&dyn DueQueue> {
+        self.check(self.queue_cut.load(Ordering::Acquire), "due queue").map(|()| &*self.due_queue)
     }
 }
 
@@ -202,5 +216,32 @@ impl Lock for Line {
 
     async fn holder(&self, key: ScopeKey) -> PortResult<Option<Holder>> {
         self.lock()?.holder(key).await
+    }
+}
+
+#[async_trait]
+impl DueQueue for Line {
+    async fn enqueue(&self, entries: &[DueEntry]) -> PortResult<()> {
+        self.due_queue()?.enqueue(entries).await
+    }
+
+    async fn pop(&self, lane: Lane, limit: usize, lease: Duration) -> PortResult<Vec<DueEntry>> {
+        self.due_queue()?.pop(lane, limit, lease).await
+    }
+
+    async fn confirm(&self, keys: &[ScopeKey]) -> PortResult<()> {
+        self.due_queue()?.confirm(keys).await
+    }
+
+    async fn put_back(&self, keys: &[ScopeKey]) -> PortResult<()> {
+        self.due_queue()?.put_back(keys).await
+    }
+
+    async fn depths(&self) -> PortResult<QueueDepths> {
+        self.due_queue()?.depths().await
+    }
+
+    async fn position(&self, key: ScopeKey) -> PortResult<Option<u64>> {
+        self.due_queue()?.position(key).await
     }
 }

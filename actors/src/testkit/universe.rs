@@ -29,6 +29,8 @@ use crate::parts::Ports;
 use crate::ports::PortResult;
 use crate::ports::clock::Clock as _;
 use crate::ports::credentials::{Credentials as _, OnOtherAccount};
+use crate::ports::due_queue::DueQueue;
+use crate::ports::lock::Lock;
 use crate::ports::outbox::Outbox as _;
 use crate::ports::reads::{JobRow, Reads as _, ScopeStatus};
 use crate::ports::signals::Signals as _;
@@ -53,10 +55,10 @@ pub struct Universe {
     pub store: MemoryStore,
     /// The platform.
     pub platform: Arc<ScriptedPlatform>,
-    /// The due queue.
-    pub due_queue: Arc<EmbeddedDueQueue>,
-    /// The hint lock.
-    pub lock: Arc<EmbeddedLock>,
+    /// The due queue that every replica's line leads to.
+    pub due_queue: Arc<dyn DueQueue>,
+    /// The hint lock that every replica's line leads to.
+    pub lock: Arc<dyn Lock>,
     /// Jobs.
     pub job_bus: EmbeddedJobBus,
     /// Events.
@@ -94,8 +96,8 @@ impl Universe {
         Self {
             store: change(store),
             platform: Arc::default(),
-            due_queue: Arc::default(),
-            lock: Arc::default(),
+            due_queue: Arc::<EmbeddedDueQueue>::default(),
+            lock: Arc::<EmbeddedLock>::default(),
             job_bus: EmbeddedJobBus::default(),
             event_bus: EmbeddedEventBus::default(),
             signals: EmbeddedSignals::default(),
@@ -123,6 +125,15 @@ impl Universe {
         self
     }
 
+    /// Replicas started from now on queue and lock here, e.g. on a server: then
+    /// the clock must not be paused.
+    #[must_use]
+    pub fn over(mut self, due_queue: Arc<dyn DueQueue>, lock: Arc<dyn Lock>) -> Self {
+        self.due_queue = due_queue;
+        self.lock = lock;
+        self
+    }
+
     /// Adds a team whose account holds so many environments, each with so
     /// many nodes: it has a key, takes part, and all its scopes are due.
     pub async fn team(&mut self, id: i64, environments: u32, nodes: u32) -> TeamId {
@@ -142,12 +153,12 @@ impl Universe {
     /// Starts one more replica and answers its number, from 0.
     pub async fn start_replica(&mut self) -> usize {
         let number = self.replicas.len() as u64;
-        let line = Line::new(self.store.clone(), Arc::clone(&self.lock));
+        let line = Line::new(self.store.clone(), self.lock.clone(), self.due_queue.clone());
         let limiter = Arc::new(EmbeddedLimiter::new(self.rates, 1));
         let store = Arc::new(self.store.clone());
         let ports = Ports {
             store: Arc::new(line.clone()),
-            due_queue: self.due_queue.clone(),
+            due_queue: Arc::new(line.clone()),
             lock: Arc::new(line.clone()),
             job_bus: Arc::new(self.job_bus.clone()),
             event_bus: Arc::new(self.event_bus.clone()),
@@ -175,7 +186,7 @@ impl Universe {
         &self.replicas[number].handle
     }
 
-    /// A replica's line to store and lock.
+    /// A replica's line to its servers.
     pub fn line(&self, number: usize) -> &Line {
         &self.replicas[number].line
     }

@@ -8,6 +8,7 @@ mod fairness;
 mod faults;
 mod leases;
 mod pipeline;
+mod queue_away;
 mod removals;
 mod scopes;
 mod sustained;

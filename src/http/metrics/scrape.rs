@@ -158,6 +158,7 @@ async fn depths(api: &ApiState) -> Vec<(&'static str, u64)> {
             ("due_low", due.low),
             ("due_in_flight", due.in_flight),
             ("due_bad", due.bad),
+            ("due_standby", due.standby),
         ]);
     }
     if let Ok(Ok(bus)) = bus {

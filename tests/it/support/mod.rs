@@ -2,5 +2,7 @@
 
 pub mod binary;
 pub mod postgres;
+pub mod proxy;
+pub mod redis;
 pub mod service;
 pub mod stream;

@@ -1,0 +1,5 @@
+-- KEYS lock; ARGV owner. A missing lock is false here, and nobody's.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+return redis.call('DEL', KEYS[1])
