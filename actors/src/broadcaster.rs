@@ -119,7 +119,9 @@ impl Behaviour for Broadcaster {
     const KIND: &'static str = "event_broadcaster";
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
-        let next_poll = ctx.send_after(args.parts.settings.outbox_poll, BroadcasterMsg::Poll);
+        // A nudge of the former incarnation went down with it, so look at once.
+        args.nudged.store(false, Ordering::Release);
+        let next_poll = ctx.send_after(Duration::ZERO, BroadcasterMsg::Poll);
         let listener =
             ctx.run_task(listen(args.clone(), ctx.myself().clone()), BroadcasterMsg::ListenerEnded);
         ctx.send_self(BroadcasterMsg::OpenSource);
@@ -137,11 +139,7 @@ impl Behaviour for Broadcaster {
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
             BroadcasterMsg::Subscribe { team, reply } => reply.send(self.subscribe(team).await),
-            BroadcasterMsg::Nudge => {
-                self.args.nudged.store(false, Ordering::Release);
-                self.look(ctx).await;
-            }
-            BroadcasterMsg::Poll => self.look(ctx).await,
+            BroadcasterMsg::Nudge | BroadcasterMsg::Poll => self.look(ctx).await,
             BroadcasterMsg::Passing(event) => self.pass_on(event),
             BroadcasterMsg::OpenSource => self.open_source(ctx),
             BroadcasterMsg::SourceEnded(end) => {
@@ -174,6 +172,8 @@ impl Broadcaster {
 
     /// Tails the outbox and relays it, then re-arms the poll.
     async fn look(&mut self, ctx: &Context<Self>) {
+        // Before the look: what comes during it nudges again.
+        self.args.nudged.store(false, Ordering::Release);
         let looked = match self.tail().await {
             Ok(()) => self.relay().await,
             Err(error) => Err(error),

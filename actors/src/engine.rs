@@ -14,7 +14,7 @@ use crate::broadcaster::{Broadcaster, BroadcasterArgs, BroadcasterMsg, Subscript
 use crate::dispatcher::{Dispatcher, DispatcherArgs, DispatcherMsg};
 use crate::domain::event::Progress;
 use crate::domain::{Event, EventNo, ScopeKey, TeamId};
-use crate::intake::{Intake, IntakeArgs, TeamPool};
+use crate::intake::{InUse, Intake, IntakeArgs, TeamPool};
 use crate::janitor::Janitor;
 use crate::key_prober::KeyProber;
 use crate::kit::{
@@ -109,7 +109,11 @@ impl Engine {
             Child::permanent::<KeyProber>(&prober, parts.clone(), policy()),
             Child::permanent::<Intake>(
                 &intake,
-                IntakeArgs { parts: parts.clone(), pool: pool.clone() },
+                IntakeArgs {
+                    parts: parts.clone(),
+                    pool: pool.clone(),
+                    in_use: InUse::new(intake.clone()),
+                },
                 policy(),
             ),
             Child::permanent::<Dispatcher>(

@@ -83,6 +83,8 @@ impl Behaviour for Scheduler {
     const KIND: &'static str = "scheduler";
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
+        // A nudge of the former incarnation went down with it.
+        args.nudged.store(false, Ordering::Release);
         // The first look is at once: after downtime everything may be due.
         let next_poll = ctx.send_after(Duration::ZERO, SchedulerMsg::Poll);
         let listener =
@@ -92,13 +94,7 @@ impl Behaviour for Scheduler {
 
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
-            SchedulerMsg::Poll => self.look(ctx).await,
-            SchedulerMsg::Nudge => {
-                // Cleared before the claim: a request that comes during it
-                // nudges again instead of being taken for seen.
-                self.args.nudged.store(false, Ordering::Release);
-                self.look(ctx).await;
-            }
+            SchedulerMsg::Poll | SchedulerMsg::Nudge => self.look(ctx).await,
             SchedulerMsg::ListenerEnded(end) => {
                 return Err(ActorError::new(format!("the wake-up listener ended: {end:?}")));
             }
@@ -110,6 +106,9 @@ impl Behaviour for Scheduler {
 impl Scheduler {
     /// Claims until nothing is runnable, then re-arms the poll.
     async fn look(&mut self, ctx: &Context<Self>) {
+        // Cleared before the claim: a request that comes during it nudges
+        // again instead of being taken for seen.
+        self.args.nudged.store(false, Ordering::Release);
         let poll = self.args.parts.settings.poll;
         let wait = match self.claim_all().await {
             Ok(()) => {

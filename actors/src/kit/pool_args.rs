@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::behaviour::Behaviour;
 use super::mailbox::Message;
 use super::restart::RestartPolicy;
-use super::view::ExitCause;
 
 /// What names a child: shown in its id, and ordered, so that a simulation repeats itself.
 pub trait PoolKey: Ord + Clone + fmt::Display + Send + Sync + 'static {}
@@ -45,12 +44,10 @@ impl Default for PoolSettings {
 }
 
 type Factory<K, B> = Arc<dyn Fn(&K) -> <B as Behaviour>::Args + Send + Sync>;
-type OnExit<K> = Arc<dyn Fn(&K, ExitCause) + Send + Sync>;
 
 /// All it takes to build a pool.
 pub struct PoolArgs<K, B: Behaviour> {
     pub(super) factory: Factory<K, B>,
-    pub(super) on_exit: OnExit<K>,
     pub(super) settings: PoolSettings,
 }
 
@@ -60,21 +57,13 @@ impl<K, B: Behaviour> PoolArgs<K, B> {
         settings: PoolSettings,
         factory: impl Fn(&K) -> B::Args + Send + Sync + 'static,
     ) -> Self {
-        Self { factory: Arc::new(factory), on_exit: Arc::new(|_, _| {}), settings }
-    }
-
-    /// Called after a child failed or was killed, before anything follows: the place to release
-    /// what it held. Must not block.
-    pub fn on_exit(mut self, hook: impl Fn(&K, ExitCause) + Send + Sync + 'static) -> Self {
-        self.on_exit = Arc::new(hook);
-        self
+        Self { factory: Arc::new(factory), settings }
     }
 }
 
 impl<K, B: Behaviour> Clone for PoolArgs<K, B> {
     fn clone(&self) -> Self {
-        let (factory, on_exit) = (self.factory.clone(), self.on_exit.clone());
-        Self { factory, on_exit, settings: self.settings.clone() }
+        Self { factory: self.factory.clone(), settings: self.settings.clone() }
     }
 }
 
