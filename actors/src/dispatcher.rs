@@ -126,6 +126,9 @@ impl Dispatcher {
 
     async fn publish_all(&mut self) -> PortResult<()> {
         let Parts { ports, settings, measured } = self.args.parts.clone();
+        if !settings.pipeline {
+            return Ok(());
+        }
         loop {
             let depths = ports.due_queue.depths().await?;
             if depths.high + depths.normal + depths.low + depths.in_flight == 0 {

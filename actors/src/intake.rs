@@ -1,5 +1,6 @@
 //! Takes deliveries from the job bus and routes each to the actor of its
-//! (team, scope), as permits allow.
+//! (team, scope), as permits allow. Passes on that a team's runs may have lost
+//! their leases.
 //!
 //! Owns the permits and the unrouted deliveries. A delivery that is dropped
 //! unsettled comes again, so nothing is lost if this actor dies. It never
@@ -16,12 +17,13 @@ use tracing::{error, warn};
 
 use crate::domain::fairness::{Admission, Asking, FairLanes};
 use crate::domain::job::Lane;
-use crate::domain::{ScopeKey, TeamId};
+use crate::domain::{Scope, ScopeKey, TeamId};
 use crate::kit::{
     ActorError, Behaviour, Context, Mailbox, Message, PoolMsg, TaskEnd, TaskHandle, TimerHandle,
 };
 use crate::parts::Parts;
 use crate::ports::job_bus::{Delivery, JOB_SCHEMA_VERSION, JobMessage};
+use crate::ports::signals::{Heard, Signal};
 use crate::team_sync::{Order, TeamSyncMsg};
 
 /// The address of the pool of team-sync actors.
@@ -39,6 +41,10 @@ pub enum IntakeMsg {
     Consume(Lane),
     /// The task that counts permits back ended.
     CounterEnded(TaskEnd<()>),
+    /// Leases of a team's runs may have been taken away.
+    RunsChanged(TeamId),
+    /// The listener for wake-ups ended.
+    ListenerEnded(TaskEnd<()>),
 }
 
 impl Message for IntakeMsg {
@@ -49,6 +55,8 @@ impl Message for IntakeMsg {
             Self::ConsumerEnded(..) => "consumer_ended",
             Self::Consume(_) => "consume",
             Self::CounterEnded(_) => "counter_ended",
+            Self::RunsChanged(_) => "runs_changed",
+            Self::ListenerEnded(_) => "listener_ended",
         }
     }
 }
@@ -88,6 +96,7 @@ pub struct Intake {
     by_team: BTreeMap<TeamId, usize>,
     back: mpsc::UnboundedSender<(TeamId, Lane)>,
     _counter: TaskHandle,
+    _listener: TaskHandle,
     consumers: BTreeMap<Lane, TaskHandle>,
     retries: BTreeMap<Lane, TimerHandle>,
     details: Details,
@@ -119,8 +128,12 @@ impl Behaviour for Intake {
         let (back, freed) = mpsc::unbounded_channel();
         let counter =
             ctx.run_task(count_back(freed, ctx.myself().clone()), IntakeMsg::CounterEnded);
-        for lane in Lane::ALL {
-            ctx.send_self(IntakeMsg::Consume(lane));
+        let listener = ctx
+            .run_task(listen(args.parts.clone(), ctx.myself().clone()), IntakeMsg::ListenerEnded);
+        if args.parts.settings.pipeline {
+            for lane in Lane::ALL {
+                ctx.send_self(IntakeMsg::Consume(lane));
+            }
         }
         let details = Details { permits: args.parts.settings.permits.total, ..Details::default() };
         Ok(Self {
@@ -132,6 +145,7 @@ impl Behaviour for Intake {
             by_team: BTreeMap::new(),
             back,
             _counter: counter,
+            _listener: listener,
             consumers: BTreeMap::new(),
             retries: BTreeMap::new(),
             details,
@@ -146,6 +160,10 @@ impl Behaviour for Intake {
             IntakeMsg::ConsumerEnded(lane, end) => self.consumer_ended(lane, &end, ctx),
             IntakeMsg::CounterEnded(end) => {
                 return Err(ActorError::new(format!("permits are no longer counted: {end:?}")));
+            }
+            IntakeMsg::RunsChanged(team) => self.doubt_runs(team),
+            IntakeMsg::ListenerEnded(end) => {
+                return Err(ActorError::new(format!("the wake-up listener ended: {end:?}")));
             }
         }
         self.route();
@@ -220,6 +238,15 @@ impl Intake {
         }
     }
 
+    /// Has the team's runs look at their leases now. Refused or lost, they look
+    /// at their next renewal.
+    fn doubt_runs(&self, team: TeamId) {
+        for scope in Scope::ALL {
+            let key = ScopeKey::new(team, scope);
+            drop(self.args.pool.cast(PoolMsg::Tell { key, message: TeamSyncMsg::Doubt }));
+        }
+    }
+
     /// Routes as much as permits allow.
     fn route(&mut self) {
         while let Some((lane, index)) = self.pick() {
@@ -279,6 +306,21 @@ impl Intake {
         self.details.waiting_normal = self.waiting[&Lane::Normal].len();
         self.details.waiting_low = self.waiting[&Lane::Low].len();
         ctx.set_details(self.details.clone());
+    }
+}
+
+/// Turns wake-ups about leases into messages.
+async fn listen(parts: Parts, myself: Mailbox<IntakeMsg>) {
+    let mut listener = parts.ports.signals.listen();
+    loop {
+        match listener.next().await {
+            Heard::Signal(Signal::RunsChanged(team)) => {
+                drop(myself.cast(IntakeMsg::RunsChanged(team)));
+            }
+            // What was missed is found at the runs' next renewal.
+            Heard::Signal(_) | Heard::Lagged => {}
+            Heard::Closed => return,
+        }
     }
 }
 

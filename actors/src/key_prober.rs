@@ -75,6 +75,9 @@ impl Behaviour for KeyProber {
 
 impl KeyProber {
     async fn look(&mut self) -> PortResult<()> {
+        if !self.parts.settings.pipeline {
+            return Ok(());
+        }
         let credentials = self.parts.ports.credentials.clone();
         let again_in = self.parts.settings.retry.auth_probe;
         for team in credentials.due_probes(BATCH, again_in).await? {

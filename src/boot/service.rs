@@ -110,23 +110,29 @@ impl Service {
             tokio::spawn(api_server.serve(public, stopping.clone())),
             tokio::spawn(admin_server.serve(admin, stopping.clone())),
         ];
+        if !config.pipeline.enabled {
+            warn!(
+                event = "vz_sync_pipeline_off",
+                "ENABLE_VZ_SYNC_PIPELINE is off: this process serves what is mirrored and refuses triggers"
+            );
+        }
         info!(event = "vz_sync_started", replica = %replica, listen = %listening.api, admin_listen = %listening.admin, "service is up");
         Ok(Self { listening, adapters, engine, stopping, servers, gates })
     }
 
     /// Runs until `stop`, or until the engine gives up; then stops in order.
-    /// Answers what the engine gave up over.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Option<TreeFailure> {
+    /// Answers what `stop` did, or what the engine gave up over.
+    pub async fn run_until<T>(self, stop: impl Future<Output = T>) -> Result<T, TreeFailure> {
         let failed = self.engine.failed();
-        let failure = tokio::select! {
-            () = stop => None,
+        let ended = tokio::select! {
+            why = stop => Ok(why),
             failure = failed => {
                 error!(event = "vz_sync_engine_failed", reason = %failure, "the engine gave up");
-                Some(failure)
+                Err(failure)
             }
         };
         self.shutdown().await;
-        failure
+        ended
     }
 
     /// Stops listening, hands runs back, and closes what was opened.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::serve::stop_requested;
+use super::serve::run_to_the_end;
 use super::{CliError, Context, Exit, Override};
 use crate::boot::{Database, Prepared, Service, demo};
 
@@ -78,13 +78,9 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
     let welcome = demo::welcome(&args.data_dir, &config, &secrets, &service, &platform)?;
     context.output.result(&welcome.json, &text(&welcome, began.elapsed()));
 
-    let failure = service.run_until(stop_requested(&database)).await;
+    let ended = run_to_the_end(service, database).await;
     platform.shutdown().await;
-    database.close().await?;
-    match failure {
-        None => Ok(Exit::Ok),
-        Some(failure) => Err(CliError::Failure(anyhow::Error::new(failure))),
-    }
+    ended
 }
 
 fn text(welcome: &demo::Welcome, took: std::time::Duration) -> String {

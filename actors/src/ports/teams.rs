@@ -75,7 +75,8 @@ pub struct TeamView {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollout {
-    /// The master switch, `ENABLE_VZ_SYNC_PIPELINE`.
+    /// The switch of all processes at once; each has its own besides
+    /// (`ENABLE_VZ_SYNC_PIPELINE`), and both must be on.
     pub enabled: bool,
     /// Every team, whatever the rest says.
     pub everyone: bool,

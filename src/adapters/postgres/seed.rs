@@ -1,6 +1,8 @@
 //! What configuration tells the database at start.
 //!
 //! The rollout is filled once and then belongs to the people who change it.
+//! Whether a process takes part in it at all is its own setting and not
+//! stored: the rollout starts switched on.
 //! The age limits follow the configuration at every start, so that SQL readers
 //! judge freshness as the API does.
 
@@ -31,11 +33,8 @@ pub async fn seed(pool: &Pool, config: &Config) -> PortResult<()> {
     let work = Work::begin(&mut client).await?;
     // With 100 % everyone is in; the flag spares the hash.
     let everyone = percent == 100;
-    work.run(
-        ROLLOUT_SET,
-        &[&config.pipeline.enabled, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true],
-    )
-    .await?;
+    work.run(ROLLOUT_SET, &[&true, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true])
+        .await?;
     work.run(
         "UPDATE freshness_defaults f SET max_allowed_staleness_seconds = n.seconds
          FROM unnest($1::text[], $2::int4[]) AS n (data_type, seconds)

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::binary::{Binary, Scratch, gone, server_pid};
-use crate::support::service::client;
+use crate::support::service::{client, environment};
 use crate::support::stream::Stream;
 
 /// A demo and what it wrote for its visitors.
@@ -102,6 +103,36 @@ impl Demo {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         items.map(|item| (text(&item["id"]), text(&item["first_seen_at"]))).collect()
     }
+}
+
+/// Kills the private database of a running binary.
+fn kill_server(data_dir: &std::path::Path) {
+    let server = server_pid(data_dir).expect("a server of its own");
+    kill(Pid::from_raw(server.cast_signed()), Signal::SIGKILL).expect("it is killed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_server_that_dies_ends_serve_and_demo_with_a_code_of_its_own() {
+    let dir = Scratch::new();
+    let demo = Demo::start(&dir).await;
+    kill_server(dir.path());
+    let log = dir.path().join("log");
+    let status = demo.binary.ended(Duration::from_secs(30)).await;
+    let logged = std::fs::read_to_string(&log).unwrap_or_default();
+    assert_eq!(status.code(), Some(4), "{logged}");
+    assert!(logged.contains("the private database ended by itself"), "{logged}");
+
+    let dir = Scratch::new();
+    let data_dir = dir.path().to_str().expect("a path in UTF-8");
+    let mut environment = environment("");
+    environment.remove("VZ_SYNC_DATABASE_URL");
+    let args = ["serve", "--data-dir", data_dir];
+    let log = dir.path().join("log");
+    let serve = Binary::start(&args, &environment, &log, "API on").await;
+    kill_server(dir.path());
+    let status = serve.ended(Duration::from_secs(30)).await;
+    let logged = std::fs::read_to_string(&log).unwrap_or_default();
+    assert_eq!(status.code(), Some(4), "{logged}");
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {

@@ -7,3 +7,4 @@ mod mirror;
 mod readers;
 mod removals;
 mod secrets;
+mod switch;

@@ -106,7 +106,8 @@ async fn the_rollout_reads_back_and_configuration_only_seeds_it() {
     let config = Loaded::load(&Sources::default()).unwrap().config;
     vz_sync::adapters::postgres::seed::seed(&side.pool, &config).await.unwrap();
     let seeded = side.teams().rollout().await.unwrap();
-    assert_eq!((seeded.enabled, seeded.everyone, seeded.percent), (false, true, 100));
+    assert_eq!((seeded.enabled, seeded.everyone, seeded.percent), (true, true, 100));
+    assert!(!config.pipeline.enabled, "which is another switch");
 
     let chosen = Rollout {
         enabled: true,
