@@ -6,6 +6,7 @@
 //! Data flows down one path: [`scheduler`] -> [`dispatcher`] -> [`intake`] ->
 //! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`], [`janitor`]
 //! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
+//! [`new_key`] is how a key comes in.
 
 pub mod broadcaster;
 #[cfg(feature = "testkit")]
@@ -18,6 +19,7 @@ pub mod intake;
 pub mod janitor;
 pub mod key_prober;
 pub mod kit;
+pub mod new_key;
 pub mod parts;
 pub mod ports;
 pub mod pulse;

@@ -200,6 +200,10 @@ const fn failure_class(class: ResultClass) -> Option<FailureClass> {
 
 impl From<PortError> for BootError {
     fn from(error: PortError) -> Self {
-        Self::Database(error.to_string())
+        if error.is_transient() {
+            Self::Database(error.to_string())
+        } else {
+            Self::Refused(error.to_string())
+        }
     }
 }

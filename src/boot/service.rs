@@ -13,7 +13,7 @@ use vz_sync_actors::domain::ReplicaId;
 use vz_sync_actors::engine::Engine;
 use vz_sync_actors::kit::TreeFailure;
 
-use super::adapters::{Adapters, follow_gates};
+use super::adapters::{Adapters, address_policy, follow_gates};
 use super::{BootError, Database, settings};
 use crate::adapters::postgres::seed;
 use crate::config::Config;
@@ -96,13 +96,24 @@ impl Service {
         let (public, _) = router::public(&api, Router::new())
             .map_err(|error| BootError::Api(error.to_string()))?;
         let engine = Arc::new(engine);
-        let pulse = engine.clone();
+        // Weak: a probe that is still being answered must not keep a stopping
+        // engine from being shut down.
+        let pulse = Arc::downgrade(&engine);
+        let addresses = address_policy(config);
         let admin_state = AdminState {
             api,
             token: config.admin.token.as_ref().map(AdminToken::new),
             heartbeat: Arc::new(move || {
-                let engine = pulse.clone();
-                Box::pin(async move { engine.is_alive(HEARTBEAT).await })
+                let engine = pulse.upgrade();
+                Box::pin(async move {
+                    match engine {
+                        Some(engine) => engine.is_alive(HEARTBEAT).await,
+                        None => false,
+                    }
+                })
+            }),
+            address: Arc::new(move |url| {
+                addresses.check(url).map(drop).map_err(|refused| refused.to_string())
             }),
         };
         let admin = admin::router(&admin_state, Router::new());

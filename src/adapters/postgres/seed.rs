@@ -14,6 +14,8 @@ use super::call::{Work, connection};
 use super::teams::ROLLOUT_SET;
 use crate::config::Config;
 
+const LIMITS: &str = include_str!("sql/freshness_limits.sql");
+
 /// Fills the rollout if nothing has yet, and the age limits where they differ.
 pub async fn seed(pool: &Pool, config: &Config) -> PortResult<()> {
     let rollout = &config.rollout;
@@ -31,16 +33,14 @@ pub async fn seed(pool: &Pool, config: &Config) -> PortResult<()> {
     });
     let mut client = connection(pool).await?;
     let work = Work::begin(&mut client).await?;
+    let none = None::<&str>;
     // With 100 % everyone is in; the flag spares the hash.
     let everyone = percent == 100;
-    work.run(ROLLOUT_SET, &[&true, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true])
-        .await?;
     work.run(
-        "UPDATE freshness_defaults f SET max_allowed_staleness_seconds = n.seconds
-         FROM unnest($1::text[], $2::int4[]) AS n (data_type, seconds)
-         WHERE f.data_type = n.data_type AND f.max_allowed_staleness_seconds <> n.seconds",
-        &[&types.as_slice(), &limits.as_slice()],
+        ROLLOUT_SET,
+        &[&true, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true, &none],
     )
     .await?;
+    work.run(LIMITS, &[&types.as_slice(), &limits.as_slice()]).await?;
     work.commit().await
 }

@@ -397,12 +397,14 @@ async fn add_teams(prepared: &Prepared, simulator: &Simulator, accounts: &[Accou
             id,
             name: format!("Team {id}"),
             platform_url: simulator.base_url(),
-            cohorts: Vec::new(),
+            cohorts: None,
+            same_account: false,
         };
         adapters.teams.put(&team).await.expect("the team is added");
         let key = SecretString::from(account.token.clone());
         let credentials = &adapters.ports.credentials;
-        let kept = credentials.replace(id, key, account.uid, OnOtherAccount::Refuse).await;
+        let kept =
+            credentials.replace(id, key, account.uid, OnOtherAccount::Refuse, "tester").await;
         kept.expect("the key is kept");
     }
 }
