@@ -129,6 +129,9 @@ impl Dispatcher {
 
     async fn publish_all(&mut self) -> PortResult<()> {
         let Parts { ports, settings, measured } = self.args.parts.clone();
+        if !settings.pipeline {
+            return Ok(());
+        }
         loop {
             let depths = ports.due_queue.depths().await?;
             self.details.queue_away = depths.away;

@@ -1,5 +1,6 @@
 //! Takes deliveries from the job bus and routes each to the actor of its
-//! (team, scope), as permits allow.
+//! (team, scope), as permits allow. Passes on that a team's runs may have lost
+//! their leases.
 //!
 //! Owns the unrouted deliveries and gives out permits; what runs is counted
 //! outside of it, since runs go on when this actor dies. A delivery that is
@@ -18,12 +19,13 @@ use tracing::{debug, error, warn};
 
 use crate::domain::fairness::{Admission, FairLanes, Running};
 use crate::domain::job::Lane;
-use crate::domain::{ScopeKey, TeamId};
+use crate::domain::{Scope, ScopeKey, TeamId};
 use crate::kit::{
     ActorError, Behaviour, Context, Mailbox, Message, PoolMsg, TaskEnd, TaskHandle, TimerHandle,
 };
 use crate::parts::Parts;
 use crate::ports::job_bus::{Delivery, JOB_SCHEMA_VERSION, JobMessage};
+use crate::ports::signals::{Heard, Signal};
 use crate::team_sync::{Order, TeamSyncMsg};
 use crate::wake::Wake;
 
@@ -40,6 +42,10 @@ pub enum IntakeMsg {
     ConsumerEnded(Lane, TaskEnd<()>),
     /// Start consuming a lane.
     Consume(Lane),
+    /// Leases of a team's runs may have been taken away.
+    RunsChanged(TeamId),
+    /// The listener for wake-ups ended.
+    ListenerEnded(TaskEnd<()>),
 }
 
 impl Message for IntakeMsg {
@@ -49,6 +55,8 @@ impl Message for IntakeMsg {
             Self::Freed => "freed",
             Self::ConsumerEnded(..) => "consumer_ended",
             Self::Consume(_) => "consume",
+            Self::RunsChanged(_) => "runs_changed",
+            Self::ListenerEnded(_) => "listener_ended",
         }
     }
 }
@@ -115,6 +123,7 @@ pub struct Intake {
     /// Deliveries by lane, oldest first; the prefetch bounds them.
     waiting: BTreeMap<Lane, VecDeque<(JobMessage, Delivery)>>,
     lanes: FairLanes,
+    _listener: TaskHandle,
     consumers: BTreeMap<Lane, TaskHandle>,
     retries: BTreeMap<Lane, TimerHandle>,
     details: Details,
@@ -144,14 +153,19 @@ impl Behaviour for Intake {
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
         args.in_use.nudged.store(false, Ordering::Release);
-        for lane in Lane::ALL {
-            ctx.send_self(IntakeMsg::Consume(lane));
+        let listener = ctx
+            .run_task(listen(args.parts.clone(), ctx.myself().clone()), IntakeMsg::ListenerEnded);
+        if args.parts.settings.pipeline {
+            for lane in Lane::ALL {
+                ctx.send_self(IntakeMsg::Consume(lane));
+            }
         }
         let details = Details { permits: args.parts.settings.permits.total, ..Details::default() };
         Ok(Self {
             args,
             waiting: Lane::ALL.into_iter().map(|lane| (lane, VecDeque::new())).collect(),
             lanes: FairLanes::default(),
+            _listener: listener,
             consumers: BTreeMap::new(),
             retries: BTreeMap::new(),
             details,
@@ -166,6 +180,10 @@ impl Behaviour for Intake {
             IntakeMsg::Freed => {}
             IntakeMsg::Consume(lane) => self.consume(lane, ctx),
             IntakeMsg::ConsumerEnded(lane, end) => self.consumer_ended(lane, &end, ctx),
+            IntakeMsg::RunsChanged(team) => self.doubt_runs(team),
+            IntakeMsg::ListenerEnded(end) => {
+                return Err(ActorError::new(format!("the wake-up listener ended: {end:?}")));
+            }
         }
         self.route();
         self.show(ctx);
@@ -233,6 +251,15 @@ impl Intake {
         }
     }
 
+    /// Has the team's runs look at their leases now. Refused or lost, they look
+    /// at their next renewal.
+    fn doubt_runs(&self, team: TeamId) {
+        for scope in Scope::ALL {
+            let key = ScopeKey::new(team, scope);
+            drop(self.args.pool.cast(PoolMsg::Tell { key, message: TeamSyncMsg::Doubt }));
+        }
+    }
+
     /// Routes as much as permits allow.
     fn route(&mut self) {
         while let Some((lane, index)) = self.pick() {
@@ -280,5 +307,20 @@ impl Intake {
         self.details.waiting_normal = self.waiting[&Lane::Normal].len();
         self.details.waiting_low = self.waiting[&Lane::Low].len();
         ctx.set_details(self.details.clone());
+    }
+}
+
+/// Turns wake-ups about leases into messages.
+async fn listen(parts: Parts, myself: Mailbox<IntakeMsg>) {
+    let mut listener = parts.ports.signals.listen();
+    loop {
+        match listener.next().await {
+            Heard::Signal(Signal::RunsChanged(team)) => {
+                drop(myself.cast(IntakeMsg::RunsChanged(team)));
+            }
+            // What was missed is found at the runs' next renewal.
+            Heard::Signal(_) | Heard::Lagged => {}
+            Heard::Closed => return,
+        }
     }
 }

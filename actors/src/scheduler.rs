@@ -65,6 +65,7 @@ pub struct Scheduler {
 /// What `/admin/actors` shows.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Details {
+    pipeline: &'static str,
     #[serde(with = "time::serde::rfc3339::option")]
     last_claim_at: Option<OffsetDateTime>,
     last_claim_rows: usize,
@@ -128,6 +129,10 @@ impl Scheduler {
 
     async fn claim_all(&mut self) -> PortResult<()> {
         let Parts { ports, settings, measured } = &self.args.parts;
+        self.details.pipeline = if settings.pipeline { "on" } else { "off" };
+        if !settings.pipeline {
+            return Ok(());
+        }
         let redispatch = settings.redispatch.max(measured.queue_wait() * 2);
         self.details.redispatch_ms = redispatch.as_millis() as u64;
         loop {

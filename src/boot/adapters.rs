@@ -129,11 +129,9 @@ impl Adapters {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         };
-        let reads = Arc::new(PgReads::new(
-            pools.reads.clone(),
-            dead_after,
-            config.retention.changes_days.duration(),
-        ));
+        let reads =
+            PgReads::new(pools.reads.clone(), dead_after, config.retention.changes_days.duration());
+        let reads = Arc::new(reads.pipeline(config.pipeline.enabled));
         let teams = Arc::new(PgTeams::new(pools.pipeline.clone()));
         Ok(Self { ports, reads, teams, gates, pools })
     }
@@ -207,6 +205,10 @@ const fn failure_class(class: ResultClass) -> Option<FailureClass> {
 
 impl From<PortError> for BootError {
     fn from(error: PortError) -> Self {
-        Self::Database(error.to_string())
+        if error.is_transient() {
+            Self::Database(error.to_string())
+        } else {
+            Self::Refused(error.to_string())
+        }
     }
 }

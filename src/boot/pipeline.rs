@@ -1,6 +1,6 @@
 //! The engine over its adapters: all of a service but the listeners.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -38,9 +38,10 @@ impl Pipeline {
         self.engine.handle()
     }
 
-    /// The engine itself; whoever keeps it holds up [`Pipeline::shutdown`].
-    pub(super) fn engine(&self) -> Arc<Engine> {
-        self.engine.clone()
+    /// The engine itself. Weak: a probe that is still being answered must not
+    /// keep a stopping engine from being shut down.
+    pub(super) fn engine(&self) -> Weak<Engine> {
+        Arc::downgrade(&self.engine)
     }
 
     /// Resolves when an actor could not be kept up.
@@ -52,8 +53,7 @@ impl Pipeline {
     pub async fn shutdown(self) {
         let Self { adapters, engine, gates } = self;
         gates.abort();
-        // The admin router's heartbeat held the other reference, and its
-        // server is gone.
+        // The admin router's heartbeat holds the other references, each for a moment.
         if let Ok(engine) = Arc::try_unwrap(engine) {
             for actor in &engine.shutdown().await.overdue {
                 warn!(event = "vz_sync_stop_overdue", actor = %actor, "an actor had to be killed");

@@ -7,13 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 use vz_sync_actors::domain::ReplicaId;
 use vz_sync_actors::engine::EngineHandle;
 use vz_sync_actors::kit::TreeFailure;
 
-use super::adapters::Adapters;
+use super::adapters::{Adapters, address_policy};
 use super::pipeline::Pipeline;
 use super::{BootError, Database};
 use crate::adapters::postgres::seed;
@@ -90,12 +90,21 @@ impl Service {
         let (public, _) = router::public(&api, Router::new())
             .map_err(|error| BootError::Api(error.to_string()))?;
         let pulse = pipeline.engine();
+        let addresses = address_policy(config);
         let admin_state = AdminState {
             api,
             token: config.admin.token.as_ref().map(AdminToken::new),
             heartbeat: Arc::new(move || {
-                let engine = pulse.clone();
-                Box::pin(async move { engine.is_alive(HEARTBEAT).await })
+                let engine = pulse.upgrade();
+                Box::pin(async move {
+                    match engine {
+                        Some(engine) => engine.is_alive(HEARTBEAT).await,
+                        None => false,
+                    }
+                })
+            }),
+            address: Arc::new(move |url| {
+                addresses.check(url).map(drop).map_err(|refused| refused.to_string())
             }),
         };
         let admin = admin::router(&admin_state, Router::new());
@@ -103,23 +112,29 @@ impl Service {
             tokio::spawn(api_server.serve(public, stopping.clone())),
             tokio::spawn(admin_server.serve(admin, stopping.clone())),
         ];
+        if !config.pipeline.enabled {
+            warn!(
+                event = "vz_sync_pipeline_off",
+                "ENABLE_VZ_SYNC_PIPELINE is off: this process serves what is mirrored and refuses triggers"
+            );
+        }
         info!(event = "vz_sync_started", replica = %replica, listen = %listening.api, admin_listen = %listening.admin, "service is up");
         Ok(Self { listening, pipeline, stopping, servers })
     }
 
     /// Runs until `stop`, or until the engine gives up; then stops in order.
-    /// Answers what the engine gave up over.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Option<TreeFailure> {
+    /// Answers what `stop` did, or what the engine gave up over.
+    pub async fn run_until<T>(self, stop: impl Future<Output = T>) -> Result<T, TreeFailure> {
         let failed = self.pipeline.failed();
-        let failure = tokio::select! {
-            () = stop => None,
+        let ended = tokio::select! {
+            why = stop => Ok(why),
             failure = failed => {
                 error!(event = "vz_sync_engine_failed", reason = %failure, "the engine gave up");
-                Some(failure)
+                Err(failure)
             }
         };
         self.shutdown().await;
-        failure
+        ended
     }
 
     /// Stops listening, hands runs back, and closes what was opened.

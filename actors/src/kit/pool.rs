@@ -63,6 +63,7 @@ impl<K: PoolKey, B: Behaviour> Behaviour for Pool<K, B> {
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
             PoolMsg::Route { key, message } => self.route(key, message, ctx).await,
+            PoolMsg::Tell { key, message } => self.tell(&key, message),
             PoolMsg::Stop { key } => self.stop_member(&key, false, ctx).await,
             PoolMsg::Restart { key } => {
                 if let Some(member) = self.members.get_mut(&key) {
@@ -135,6 +136,13 @@ impl<K: PoolKey, B: Behaviour> Pool<K, B> {
         }
         if let Some(member) = self.members.get(&key) {
             // A refusal is counted by the mailbox; the message's drop guard does the rest.
+            let _ = member.mailbox.cast(message);
+        }
+    }
+
+    fn tell(&self, key: &K, message: B::Msg) {
+        if let Some(member) = self.members.get(key).filter(|member| member.slot.is_live()) {
+            // As in `route`.
             let _ = member.mailbox.cast(message);
         }
     }

@@ -76,6 +76,13 @@ pub enum PoolMsg<K, M> {
         /// Its message.
         message: M,
     },
+    /// Forwards a message to the child of this key if it runs; nothing is started for it.
+    Tell {
+        /// The child.
+        key: K,
+        /// Its message.
+        message: M,
+    },
     /// Stops the child of this key; the next message starts it again.
     Stop {
         /// The child.
@@ -97,6 +104,7 @@ impl<K: PoolKey, M: Message> Message for PoolMsg<K, M> {
     fn name(&self) -> &'static str {
         match self {
             Self::Route { .. } => "route",
+            Self::Tell { .. } => "tell",
             Self::Stop { .. } => "stop",
             Self::Restart { .. } => "restart",
             Self::Tick(Tick(Some(_))) => "due",
@@ -104,6 +112,6 @@ impl<K: PoolKey, M: Message> Message for PoolMsg<K, M> {
         }
     }
     fn abandoned(&self) -> bool {
-        matches!(self, Self::Route { message, .. } if message.abandoned())
+        matches!(self, Self::Route { message, .. } | Self::Tell { message, .. } if message.abandoned())
     }
 }

@@ -93,6 +93,16 @@ async fn a_child_starts_on_first_use_and_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_does_not_run_is_not_started_to_be_told() {
+    let f = fixture(settings()).await;
+    let tell = |reply| PoolMsg::Tell { key: 1, message: ProbeMsg::Count(reply) };
+    assert!(f.pool.ask(SECOND, tell).await.is_err());
+    assert_eq!(f.journal.count("1 starts"), 0);
+    assert_eq!(f.count(1).await, Ok(1));
+    assert_eq!(f.pool.ask(SECOND, tell).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_child_is_passivated_and_starts_again_when_needed() {
     let f = fixture(settings()).await;
     f.count(1).await.unwrap();
