@@ -3,7 +3,8 @@
 //! Owns the hubs of the teams that have subscribers here, each with the
 //! number up to which it has told. The outbox is the truth: hubs tail it, so
 //! a subscriber sees every number in order, and a wake-up that is lost costs
-//! at most one poll. If this actor dies, subscriptions end and clients resume
+//! at most one poll. The hub of a team that was removed goes, and with it its
+//! subscriptions. If this actor dies, subscriptions end and clients resume
 //! from the outbox with the last number they saw. Passing events come over
 //! the event bus and may be lost.
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::domain::{Event, EventBody, EventNo, TeamId};
@@ -23,8 +25,8 @@ use crate::kit::{
     ActorError, Behaviour, Context, Mailbox, Message, Reply, TaskEnd, TaskHandle, TimerHandle,
 };
 use crate::parts::Parts;
-use crate::ports::PortResult;
 use crate::ports::signals::{Heard, Signal};
+use crate::ports::{PortError, PortResult};
 pub use crate::subscription::{Subscription, Told};
 use crate::wake::Wake;
 
@@ -46,6 +48,8 @@ pub enum BroadcasterMsg {
     },
     /// An outbox grew.
     Nudge,
+    /// A team may have been removed.
+    TeamsChanged,
     /// The poll interval has passed.
     Poll,
     /// A passing event came over the bus.
@@ -63,6 +67,7 @@ impl Message for BroadcasterMsg {
         match self {
             Self::Subscribe { .. } => "subscribe",
             Self::Nudge => "nudge",
+            Self::TeamsChanged => "teams_changed",
             Self::Poll => "poll",
             Self::Passing(_) => "passing",
             Self::ListenerEnded(_) => "listener_ended",
@@ -94,6 +99,8 @@ struct Hub {
 pub struct Broadcaster {
     args: BroadcasterArgs,
     hubs: HashMap<TeamId, Hub>,
+    /// When the hubs' teams were last known to be there.
+    verified_at: Option<Instant>,
     next_poll: TimerHandle,
     _listener: TaskHandle,
     source: Option<TaskHandle>,
@@ -119,13 +126,16 @@ impl Behaviour for Broadcaster {
     const KIND: &'static str = "event_broadcaster";
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
-        let next_poll = ctx.send_after(args.parts.settings.outbox_poll, BroadcasterMsg::Poll);
+        // A nudge of the former incarnation went down with it, so look at once.
+        args.nudged.store(false, Ordering::Release);
+        let next_poll = ctx.send_after(Duration::ZERO, BroadcasterMsg::Poll);
         let listener =
             ctx.run_task(listen(args.clone(), ctx.myself().clone()), BroadcasterMsg::ListenerEnded);
         ctx.send_self(BroadcasterMsg::OpenSource);
         Ok(Self {
             args,
             hubs: HashMap::new(),
+            verified_at: None,
             next_poll,
             _listener: listener,
             source: None,
@@ -137,11 +147,11 @@ impl Behaviour for Broadcaster {
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
             BroadcasterMsg::Subscribe { team, reply } => reply.send(self.subscribe(team).await),
-            BroadcasterMsg::Nudge => {
-                self.args.nudged.store(false, Ordering::Release);
+            BroadcasterMsg::Nudge | BroadcasterMsg::Poll => self.look(ctx).await,
+            BroadcasterMsg::TeamsChanged => {
+                self.verified_at = None;
                 self.look(ctx).await;
             }
-            BroadcasterMsg::Poll => self.look(ctx).await,
             BroadcasterMsg::Passing(event) => self.pass_on(event),
             BroadcasterMsg::OpenSource => self.open_source(ctx),
             BroadcasterMsg::SourceEnded(end) => {
@@ -163,7 +173,11 @@ impl Broadcaster {
         let hub = match self.hubs.entry(team) {
             Entry::Occupied(hub) => hub.into_mut(),
             Entry::Vacant(place) => {
-                let bounds = self.args.parts.ports.outbox.bounds(team).await?;
+                let outbox = &self.args.parts.ports.outbox;
+                if !outbox.gone(&[team]).await?.is_empty() {
+                    return Err(PortError::NotFound(format!("team {team}")));
+                }
+                let bounds = outbox.bounds(team).await?;
                 let told = bounds.map_or(EventNo(0), |bounds| bounds.last);
                 let out = broadcast::Sender::new(self.args.parts.settings.subscriber_buffer);
                 place.insert(Hub { told, out })
@@ -172,12 +186,17 @@ impl Broadcaster {
         Ok(Subscription { from: hub.told, live: hub.out.subscribe() })
     }
 
-    /// Tails the outbox and relays it, then re-arms the poll.
+    /// Tails the outbox, parts with removed teams and relays, then re-arms the
+    /// poll.
     async fn look(&mut self, ctx: &Context<Self>) {
-        let looked = match self.tail().await {
-            Ok(()) => self.relay().await,
-            Err(error) => Err(error),
+        // Before the look: what comes during it nudges again.
+        self.args.nudged.store(false, Ordering::Release);
+        let looked = async {
+            self.tail().await?;
+            self.part().await?;
+            self.relay().await
         };
+        let looked = looked.await;
         self.details.last_error = looked.err().map(|error| {
             warn!(event = "vz_sync_broadcast_failed", error = %error, "could not read the outbox");
             error.to_string()
@@ -210,6 +229,24 @@ impl Broadcaster {
                 return Ok(());
             }
         }
+    }
+
+    /// Ends the subscriptions of removed teams. Signals may be lost, so it is
+    /// looked at once a poll interval, too.
+    async fn part(&mut self) -> PortResult<()> {
+        let poll = self.args.parts.settings.outbox_poll;
+        if self.verified_at.is_some_and(|at| at.elapsed() < poll) {
+            return Ok(());
+        }
+        let mut teams: Vec<_> = self.hubs.keys().copied().collect();
+        teams.sort_unstable();
+        if !teams.is_empty() {
+            for team in self.args.parts.ports.outbox.gone(&teams).await? {
+                self.hubs.remove(&team);
+            }
+        }
+        self.verified_at = Some(Instant::now());
+        Ok(())
     }
 
     /// Copies durable events to the event bus, if the relay lease is ours.
@@ -280,11 +317,14 @@ impl Broadcaster {
 
 /// Turns wake-ups of other replicas and of commits into nudges.
 async fn listen(args: BroadcasterArgs, myself: Mailbox<BroadcasterMsg>) {
-    let wake = Wake::new(myself, args.nudged.clone(), || BroadcasterMsg::Nudge);
+    let wake = Wake::new(myself.clone(), args.nudged.clone(), || BroadcasterMsg::Nudge);
     let mut listener = args.parts.ports.signals.listen();
     loop {
         match listener.next().await {
             Heard::Signal(Signal::Outbox(_)) | Heard::Lagged => wake.wake(),
+            Heard::Signal(Signal::RunsChanged(_)) => {
+                drop(myself.cast(BroadcasterMsg::TeamsChanged));
+            }
             Heard::Signal(_) => {}
             Heard::Closed => return,
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -83,7 +84,9 @@ impl Behaviour for Dispatcher {
     const KIND: &'static str = "dispatcher";
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
-        let next_poll = ctx.send_after(args.parts.settings.dispatch_poll, DispatcherMsg::Poll);
+        // A nudge of the former incarnation went down with it, so look at once.
+        args.nudged.store(false, Ordering::Release);
+        let next_poll = ctx.send_after(Duration::ZERO, DispatcherMsg::Poll);
         let listener =
             ctx.run_task(listen(args.clone(), ctx.myself().clone()), DispatcherMsg::ListenerEnded);
         Ok(Self {
@@ -97,11 +100,7 @@ impl Behaviour for Dispatcher {
 
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
-            DispatcherMsg::Nudge => {
-                self.args.nudged.store(false, Ordering::Release);
-                self.pump(ctx).await;
-            }
-            DispatcherMsg::Poll => self.pump(ctx).await,
+            DispatcherMsg::Nudge | DispatcherMsg::Poll => self.pump(ctx).await,
             DispatcherMsg::ListenerEnded(end) => {
                 return Err(ActorError::new(format!("the wake-up listener ended: {end:?}")));
             }
@@ -114,6 +113,8 @@ impl Dispatcher {
     /// Publishes until the queue is empty or enough is under way, then
     /// re-arms the poll.
     async fn pump(&mut self, ctx: &Context<Self>) {
+        // Before the look: what comes during it nudges again.
+        self.args.nudged.store(false, Ordering::Release);
         match self.publish_all().await {
             Ok(()) => self.details.last_error = None,
             Err(error) => {
@@ -128,6 +129,9 @@ impl Dispatcher {
 
     async fn publish_all(&mut self) -> PortResult<()> {
         let Parts { ports, settings, measured } = self.args.parts.clone();
+        if !settings.pipeline {
+            return Ok(());
+        }
         loop {
             let depths = ports.due_queue.depths().await?;
             self.details.queue_away = depths.away;

@@ -14,7 +14,7 @@ use crate::broadcaster::{Broadcaster, BroadcasterArgs, BroadcasterMsg, Subscript
 use crate::dispatcher::{Dispatcher, DispatcherArgs, DispatcherMsg};
 use crate::domain::event::Progress;
 use crate::domain::{Event, EventNo, ScopeKey, TeamId};
-use crate::intake::{Intake, IntakeArgs, TeamPool};
+use crate::intake::{InUse, Intake, IntakeArgs, TeamPool};
 use crate::janitor::Janitor;
 use crate::key_prober::KeyProber;
 use crate::kit::{
@@ -24,7 +24,7 @@ use crate::kit::{
 use crate::parts::{Measured, Parts, Ports};
 use crate::ports::outbox::OutboxBounds;
 use crate::ports::signals::Signal;
-use crate::ports::store::{Requested, SyncRequest};
+use crate::ports::store::{Requested, Resting, SyncRequest};
 use crate::ports::{PortError, PortResult};
 use crate::pulse::Pulse;
 use crate::scheduler::{Scheduler, SchedulerArgs, SchedulerMsg};
@@ -109,7 +109,11 @@ impl Engine {
             Child::permanent::<KeyProber>(&prober, parts.clone(), policy()),
             Child::permanent::<Intake>(
                 &intake,
-                IntakeArgs { parts: parts.clone(), pool: pool.clone() },
+                IntakeArgs {
+                    parts: parts.clone(),
+                    pool: pool.clone(),
+                    in_use: InUse::new(intake.clone()),
+                },
                 policy(),
             ),
             Child::permanent::<Dispatcher>(
@@ -176,8 +180,12 @@ fn pool_args(parts: &Parts) -> PoolArgs<ScopeKey, TeamSync> {
 
 impl EngineHandle {
     /// Makes scopes due sooner. Durable once it answers; the scheduler is
-    /// nudged, and finds it by itself if the nudge is lost.
+    /// nudged, and finds it by itself if the nudge is lost. Refused where the
+    /// pipeline is off, whatever the rollout says.
     pub async fn trigger(&self, request: &SyncRequest) -> PortResult<Requested> {
+        if !self.parts.settings.pipeline {
+            return Ok(Requested::Resting(Resting::OutOfRollout));
+        }
         let requested = self.parts.ports.store.request(request).await?;
         if let Requested::Accepted(_) = requested {
             self.scheduler.wake();
@@ -245,6 +253,6 @@ impl EngineHandle {
     /// Stops the run in hand of a scope, if this replica has it.
     pub fn cancel_run(&self, key: ScopeKey, by: &str) -> bool {
         let message = TeamSyncMsg::Cancel { by: by.to_owned() };
-        self.pool.cast(PoolMsg::Route { key, message }).is_ok()
+        self.pool.cast(PoolMsg::Tell { key, message }).is_ok()
     }
 }

@@ -1,28 +1,33 @@
 //! Takes deliveries from the job bus and routes each to the actor of its
-//! (team, scope), as permits allow.
+//! (team, scope), as permits allow. Passes on that a team's runs may have lost
+//! their leases.
 //!
-//! Owns the permits and the unrouted deliveries. A delivery that is dropped
-//! unsettled comes again, so nothing is lost if this actor dies. It never
-//! acks: that is done after the durable decision, by whoever takes it. Only
-//! what can never be handled is dead-lettered here.
+//! Owns the unrouted deliveries and gives out permits; what runs is counted
+//! outside of it, since runs go on when this actor dies. A delivery that is
+//! dropped unsettled comes again, so nothing is lost then. It never acks: that
+//! is done after the durable decision, by whoever takes it. Only what can
+//! never be handled is dead-lettered here.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
-use crate::domain::fairness::{Admission, Asking, FairLanes};
+use crate::domain::fairness::{Admission, FairLanes, Running};
 use crate::domain::job::Lane;
-use crate::domain::{ScopeKey, TeamId};
+use crate::domain::{Scope, ScopeKey, TeamId};
 use crate::kit::{
     ActorError, Behaviour, Context, Mailbox, Message, PoolMsg, TaskEnd, TaskHandle, TimerHandle,
 };
 use crate::parts::Parts;
 use crate::ports::job_bus::{Delivery, JOB_SCHEMA_VERSION, JobMessage};
+use crate::ports::signals::{Heard, Signal};
 use crate::team_sync::{Order, TeamSyncMsg};
+use crate::wake::Wake;
 
 /// The address of the pool of team-sync actors.
 pub type TeamPool = Mailbox<PoolMsg<ScopeKey, TeamSyncMsg>>;
@@ -31,24 +36,27 @@ pub type TeamPool = Mailbox<PoolMsg<ScopeKey, TeamSyncMsg>>;
 pub enum IntakeMsg {
     /// The bus delivered a job.
     Delivered(Delivery),
-    /// A permit of this lane came back.
-    Freed(TeamId, Lane),
+    /// A permit came back.
+    Freed,
     /// A lane's consumer task ended; it restarts after a pause.
     ConsumerEnded(Lane, TaskEnd<()>),
     /// Start consuming a lane.
     Consume(Lane),
-    /// The task that counts permits back ended.
-    CounterEnded(TaskEnd<()>),
+    /// Leases of a team's runs may have been taken away.
+    RunsChanged(TeamId),
+    /// The listener for wake-ups ended.
+    ListenerEnded(TaskEnd<()>),
 }
 
 impl Message for IntakeMsg {
     fn name(&self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered",
-            Self::Freed(..) => "freed",
+            Self::Freed => "freed",
             Self::ConsumerEnded(..) => "consumer_ended",
             Self::Consume(_) => "consume",
-            Self::CounterEnded(_) => "counter_ended",
+            Self::RunsChanged(_) => "runs_changed",
+            Self::ListenerEnded(_) => "listener_ended",
         }
     }
 }
@@ -60,20 +68,52 @@ pub struct IntakeArgs {
     pub parts: Parts,
     /// The actors downstream.
     pub pool: TeamPool,
+    /// The permits in use.
+    pub in_use: InUse,
+}
+
+/// The permits in use on this replica. It outlives the intake, as the runs do:
+/// one that counted anew after a restart would run too many at once.
+#[derive(Clone)]
+pub struct InUse {
+    running: Arc<Mutex<Running>>,
+    nudged: Arc<AtomicBool>,
+    freed: Wake<IntakeMsg>,
+}
+
+impl InUse {
+    /// Nothing runs; permits that come back are told to this intake.
+    pub fn new(intake: Mailbox<IntakeMsg>) -> Self {
+        let nudged = Arc::<AtomicBool>::default();
+        let freed = Wake::new(intake, nudged.clone(), || IntakeMsg::Freed);
+        Self { running: Arc::default(), nudged, freed }
+    }
+
+    /// Takes a permit, whether or not there is one left: that is for
+    /// [`Permits::admit`](crate::domain::fairness::Permits::admit) to say.
+    pub fn take(&self, team: TeamId, lane: Lane) -> Permit {
+        self.running().begin(team, lane);
+        Permit { team, lane, in_use: self.clone() }
+    }
+
+    /// What runs now. Not to be held across a wait.
+    pub fn running(&self) -> MutexGuard<'_, Running> {
+        // Its counts are valid after every statement.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Leave to run one job. Dropping it, wherever that happens, gives it back.
 pub struct Permit {
     team: TeamId,
     lane: Lane,
-    back: mpsc::UnboundedSender<(TeamId, Lane)>,
+    in_use: InUse,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // A restarted intake starts its count anew and has no receiver for
-        // permits of its former life.
-        let _ = self.back.send((self.team, self.lane));
+        self.in_use.running().end(self.team, self.lane);
+        self.in_use.freed.wake();
     }
 }
 
@@ -83,11 +123,7 @@ pub struct Intake {
     /// Deliveries by lane, oldest first; the prefetch bounds them.
     waiting: BTreeMap<Lane, VecDeque<(JobMessage, Delivery)>>,
     lanes: FairLanes,
-    in_use: usize,
-    in_use_not_high: usize,
-    by_team: BTreeMap<TeamId, usize>,
-    back: mpsc::UnboundedSender<(TeamId, Lane)>,
-    _counter: TaskHandle,
+    _listener: TaskHandle,
     consumers: BTreeMap<Lane, TaskHandle>,
     retries: BTreeMap<Lane, TimerHandle>,
     details: Details,
@@ -116,22 +152,20 @@ impl Behaviour for Intake {
     const KIND: &'static str = "job_intake";
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
-        let (back, freed) = mpsc::unbounded_channel();
-        let counter =
-            ctx.run_task(count_back(freed, ctx.myself().clone()), IntakeMsg::CounterEnded);
-        for lane in Lane::ALL {
-            ctx.send_self(IntakeMsg::Consume(lane));
+        args.in_use.nudged.store(false, Ordering::Release);
+        let listener = ctx
+            .run_task(listen(args.parts.clone(), ctx.myself().clone()), IntakeMsg::ListenerEnded);
+        if args.parts.settings.pipeline {
+            for lane in Lane::ALL {
+                ctx.send_self(IntakeMsg::Consume(lane));
+            }
         }
         let details = Details { permits: args.parts.settings.permits.total, ..Details::default() };
         Ok(Self {
             args,
             waiting: Lane::ALL.into_iter().map(|lane| (lane, VecDeque::new())).collect(),
             lanes: FairLanes::default(),
-            in_use: 0,
-            in_use_not_high: 0,
-            by_team: BTreeMap::new(),
-            back,
-            _counter: counter,
+            _listener: listener,
             consumers: BTreeMap::new(),
             retries: BTreeMap::new(),
             details,
@@ -139,13 +173,16 @@ impl Behaviour for Intake {
     }
 
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
+        // Whatever the message is, all permits that came back are seen below.
+        self.args.in_use.nudged.store(false, Ordering::Release);
         match message {
             IntakeMsg::Delivered(delivery) => self.take(delivery).await,
-            IntakeMsg::Freed(team, lane) => self.freed(team, lane),
+            IntakeMsg::Freed => {}
             IntakeMsg::Consume(lane) => self.consume(lane, ctx),
             IntakeMsg::ConsumerEnded(lane, end) => self.consumer_ended(lane, &end, ctx),
-            IntakeMsg::CounterEnded(end) => {
-                return Err(ActorError::new(format!("permits are no longer counted: {end:?}")));
+            IntakeMsg::RunsChanged(team) => self.doubt_runs(team),
+            IntakeMsg::ListenerEnded(end) => {
+                return Err(ActorError::new(format!("the wake-up listener ended: {end:?}")));
             }
         }
         self.route();
@@ -169,9 +206,16 @@ impl Intake {
             };
             loop {
                 match consumer.next().await {
-                    // Refused only when more waits than all prefetches
-                    // together, which is a fault: the delivery comes again.
-                    Ok(delivery) => drop(myself.cast(IntakeMsg::Delivered(delivery))),
+                    Ok(delivery) => {
+                        // Refused when the actor is down, or when more waits
+                        // than all prefetches together. The delivery comes
+                        // again, but not to this consumer, which would take
+                        // and lose it until it counts as undeliverable.
+                        if let Err(refused) = myself.cast(IntakeMsg::Delivered(delivery)) {
+                            debug!(lane = lane.as_str(), why = %refused.why, "consumer ends");
+                            return;
+                        }
+                    }
                     Err(error) => {
                         warn!(event = "vz_sync_consume_failed", lane = lane.as_str(), %error, "consumer ended");
                         return;
@@ -207,16 +251,12 @@ impl Intake {
         }
     }
 
-    fn freed(&mut self, team: TeamId, lane: Lane) {
-        self.in_use = self.in_use.saturating_sub(1);
-        if lane != Lane::High {
-            self.in_use_not_high = self.in_use_not_high.saturating_sub(1);
-        }
-        if let Some(count) = self.by_team.get_mut(&team) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_team.remove(&team);
-            }
+    /// Has the team's runs look at their leases now. Refused or lost, they look
+    /// at their next renewal.
+    fn doubt_runs(&self, team: TeamId) {
+        for scope in Scope::ALL {
+            let key = ScopeKey::new(team, scope);
+            drop(self.args.pool.cast(PoolMsg::Tell { key, message: TeamSyncMsg::Doubt }));
         }
     }
 
@@ -229,12 +269,7 @@ impl Intake {
                 return;
             };
             let key = message.key;
-            self.in_use += 1;
-            if lane != Lane::High {
-                self.in_use_not_high += 1;
-            }
-            *self.by_team.entry(key.team).or_default() += 1;
-            let permit = Permit { team: key.team, lane, back: self.back.clone() };
+            let permit = self.args.in_use.take(key.team, lane);
             let order = Order::new(message, delivery, permit);
             self.details.routed_total += 1;
             let routed = PoolMsg::Route { key, message: TeamSyncMsg::Run(order) };
@@ -256,25 +291,18 @@ impl Intake {
     /// The oldest delivery of a lane that may run now.
     fn admissible(&self, lane: Lane) -> Option<usize> {
         let permits = self.args.parts.settings.permits;
-        let running_of = |team| self.by_team.get(&team).copied().unwrap_or(0);
+        let running = self.args.in_use.running();
         self.waiting[&lane].iter().position(|(message, _)| {
             let team = message.key.team;
             let others_wait = self.waiting.values().flatten().any(|(other, _)| {
-                other.key.team != team && running_of(other.key.team) < permits.per_team
+                other.key.team != team && running.of_team(other.key.team) < permits.per_team
             });
-            let asking = Asking {
-                lane,
-                running: self.in_use,
-                running_not_high: self.in_use_not_high,
-                running_of_team: running_of(team),
-                others_wait,
-            };
-            permits.admit(&asking) == Admission::Granted
+            permits.admit(&running.asking(team, lane, others_wait)) == Admission::Granted
         })
     }
 
     fn show(&mut self, ctx: &Context<Self>) {
-        self.details.in_use = self.in_use;
+        self.details.in_use = self.args.in_use.running().total();
         self.details.waiting_high = self.waiting[&Lane::High].len();
         self.details.waiting_normal = self.waiting[&Lane::Normal].len();
         self.details.waiting_low = self.waiting[&Lane::Low].len();
@@ -282,15 +310,17 @@ impl Intake {
     }
 }
 
-/// Turns dropped permits into messages.
-async fn count_back(
-    mut freed: mpsc::UnboundedReceiver<(TeamId, Lane)>,
-    myself: Mailbox<IntakeMsg>,
-) {
-    while let Some((team, lane)) = freed.recv().await {
-        // A permit must not be lost to a full mailbox.
-        while myself.cast(IntakeMsg::Freed(team, lane)).is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+/// Turns wake-ups about leases into messages.
+async fn listen(parts: Parts, myself: Mailbox<IntakeMsg>) {
+    let mut listener = parts.ports.signals.listen();
+    loop {
+        match listener.next().await {
+            Heard::Signal(Signal::RunsChanged(team)) => {
+                drop(myself.cast(IntakeMsg::RunsChanged(team)));
+            }
+            // What was missed is found at the runs' next renewal.
+            Heard::Signal(_) | Heard::Lagged => {}
+            Heard::Closed => return,
         }
     }
 }

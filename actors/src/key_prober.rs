@@ -75,6 +75,9 @@ impl Behaviour for KeyProber {
 
 impl KeyProber {
     async fn look(&mut self) -> PortResult<()> {
+        if !self.parts.settings.pipeline {
+            return Ok(());
+        }
         let credentials = self.parts.ports.credentials.clone();
         let again_in = self.parts.settings.retry.auth_probe;
         for team in credentials.due_probes(BATCH, again_in).await? {
@@ -99,7 +102,9 @@ impl KeyProber {
             return Ok(false);
         };
         match ports.platform.account(&access).await {
-            Ok(account) => Ok(access.owner_uid.is_none_or(|uid| uid == account.uid)),
+            Ok(account) => {
+                Ok(account.enabled && access.owner_uid.is_none_or(|uid| uid == account.uid))
+            }
             Err(failure) => {
                 if failure.class != FailureClass::Auth {
                     warn!(event = "vz_sync_probe_failed", team_id = team.0, error_class = failure.class.as_str(), reason = %failure.code, "the probe of a refused key brought no answer");

@@ -7,6 +7,7 @@
 //! [`team_sync`] -> (outbox) -> [`broadcaster`]. [`pulse`], [`janitor`]
 //! and [`key_prober`] keep replica, store and keys in order beside it; [`engine`] wires them.
 //! [`standby`] keeps the path open while the due queue's server is away.
+//! [`new_key`] is how a key comes in.
 
 pub mod broadcaster;
 #[cfg(feature = "testkit")]
@@ -19,6 +20,7 @@ pub mod intake;
 pub mod janitor;
 pub mod key_prober;
 pub mod kit;
+pub mod new_key;
 pub mod parts;
 pub mod ports;
 pub mod pulse;

@@ -100,7 +100,8 @@ impl Pulse {
         let me = ReplicaInfo {
             id: settings.replica,
             host: settings.host.clone(),
-            permits: settings.permits.total as u32,
+            // Others must not put jobs on the bus for one who takes none.
+            permits: if settings.pipeline { settings.permits.total as u32 } else { 0 },
             version: settings.version.clone(),
         };
         match ports.replicas.heartbeat(&me, settings.dead_after).await {

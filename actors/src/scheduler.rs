@@ -65,6 +65,7 @@ pub struct Scheduler {
 /// What `/admin/actors` shows.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Details {
+    pipeline: &'static str,
     #[serde(with = "time::serde::rfc3339::option")]
     last_claim_at: Option<OffsetDateTime>,
     last_claim_rows: usize,
@@ -83,6 +84,8 @@ impl Behaviour for Scheduler {
     const KIND: &'static str = "scheduler";
 
     async fn start(args: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
+        // A nudge of the former incarnation went down with it.
+        args.nudged.store(false, Ordering::Release);
         // The first look is at once: after downtime everything may be due.
         let next_poll = ctx.send_after(Duration::ZERO, SchedulerMsg::Poll);
         let listener =
@@ -92,13 +95,7 @@ impl Behaviour for Scheduler {
 
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
-            SchedulerMsg::Poll => self.look(ctx).await,
-            SchedulerMsg::Nudge => {
-                // Cleared before the claim: a request that comes during it
-                // nudges again instead of being taken for seen.
-                self.args.nudged.store(false, Ordering::Release);
-                self.look(ctx).await;
-            }
+            SchedulerMsg::Poll | SchedulerMsg::Nudge => self.look(ctx).await,
             SchedulerMsg::ListenerEnded(end) => {
                 return Err(ActorError::new(format!("the wake-up listener ended: {end:?}")));
             }
@@ -110,6 +107,9 @@ impl Behaviour for Scheduler {
 impl Scheduler {
     /// Claims until nothing is runnable, then re-arms the poll.
     async fn look(&mut self, ctx: &Context<Self>) {
+        // Cleared before the claim: a request that comes during it nudges
+        // again instead of being taken for seen.
+        self.args.nudged.store(false, Ordering::Release);
         let poll = self.args.parts.settings.poll;
         let wait = match self.claim_all().await {
             Ok(()) => {
@@ -129,6 +129,10 @@ impl Scheduler {
 
     async fn claim_all(&mut self) -> PortResult<()> {
         let Parts { ports, settings, measured } = &self.args.parts;
+        self.details.pipeline = if settings.pipeline { "on" } else { "off" };
+        if !settings.pipeline {
+            return Ok(());
+        }
         let redispatch = settings.redispatch.max(measured.queue_wait() * 2);
         self.details.redispatch_ms = redispatch.as_millis() as u64;
         loop {

@@ -19,6 +19,9 @@ pub struct Settings {
     pub host: String,
     /// Version of the binary.
     pub version: String,
+    /// Whether this process synchronises. Off, it serves what is mirrored: it
+    /// claims, dispatches, runs and probes nothing, and takes no requests.
+    pub pipeline: bool,
     /// Between two looks of the scheduler that nobody asked for.
     pub poll: Duration,
     /// States claimed at once.
@@ -109,6 +112,7 @@ impl Settings {
             replica,
             host: "localhost".into(),
             version: env!("CARGO_PKG_VERSION").into(),
+            pipeline: true,
             poll: secs(30),
             claim_batch: 1000,
             redispatch: secs(60),

@@ -1,5 +1,9 @@
 //! A nudge to an actor downstream that carries no facts: any number of them
 //! in a row are one message.
+//!
+//! The mark "already nudged" outlives incarnations of the receiver, the nudge
+//! itself does not: an actor that ends drops its backlog. So the receiver
+//! clears the mark when it starts and before each look, whatever made it look.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +24,8 @@ impl<M> Clone for Wake<M> {
 }
 
 impl<M: Message> Wake<M> {
-    /// A wake that sends `message()`; the receiver clears `pending` before it
-    /// looks.
+    /// A wake that sends `message()`; the receiver clears `pending` when it
+    /// starts and before it looks.
     pub fn new(mailbox: Mailbox<M>, pending: Arc<AtomicBool>, message: fn() -> M) -> Self {
         Self { mailbox, pending, message }
     }

@@ -1,5 +1,6 @@
 //! The database: a given one, or the private cluster in the data directory.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl Database {
                 .map_err(|error| BootError::Database(format!("database.url: {error}")))?;
             return Ok(Self { config, cluster: None });
         }
-        let mut options = ClusterOptions::new(config.database.data_dir.join("pg"));
+        let mut options = ClusterOptions::new(cluster_dir(&config.database.data_dir));
         if let Some(progress) = progress {
             options = options.on_progress(progress);
         }
@@ -69,6 +70,11 @@ impl Database {
             None => Ok(()),
         }
     }
+}
+
+/// Where the private cluster of a data directory is.
+pub(super) fn cluster_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("pg")
 }
 
 /// Connects, with the cause of a failure in words.

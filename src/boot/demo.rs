@@ -17,14 +17,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vz_sync_actors::domain::TeamId;
 use vz_sync_actors::ports::credentials::OnOtherAccount;
-use vz_sync_actors::ports::teams::NewTeam;
+use vz_sync_actors::ports::teams::{NewTeam, Rollout};
 
-use super::{Adapters, Service};
+use super::adapters::key_ring;
+use super::database::cluster_dir;
+use super::{Adapters, Database, Service};
+use crate::adapters::postgres::cluster::Cluster;
+use crate::adapters::postgres::ownership::{self, Holds};
 use crate::config::Config;
 use crate::http::auth::{Minter, Role, unix_now};
 use crate::secrets::MasterKey;
 use crate::simulator::{self, AccountSpec, Rate, Simulator, SimulatorOptions};
 
+/// Name of the file for visitors.
+const WELCOME: &str = "demo.json";
+/// Who is noted as the author of what the demo sets up.
+const BY: &str = "demo";
 /// How long the ready-made tokens live.
 const TOKEN_LIFE: u64 = 7 * 24 * 3600;
 
@@ -104,18 +112,33 @@ pub async fn platform(listen: SocketAddr) -> Result<Simulator> {
     Ok(simulator::start(options).await?)
 }
 
-/// Adds the teams with their keys, unless an earlier run did. Before the
-/// engine starts, or its first runs would ask the platform of an earlier run.
+/// Refuses a database that holds an installation of somebody else. Called
+/// before anything is written to it, the schema included.
+pub async fn ensure_ours(database: &Database, config: &Config) -> Result<()> {
+    let ring = key_ring(config)?;
+    let holds = ownership::holds(&database.connect().await?, &ring).await?;
+    anyhow::ensure!(
+        holds != Holds::Others,
+        "the database holds teams that this demo did not make: unset VZ_SYNC_DATABASE_URL and give \
+         the demo a --data-dir of its own, or name an empty database"
+    );
+    Ok(())
+}
+
+/// Adds the teams with their keys, unless an earlier run did, and lets them
+/// take part. Before the engine starts, or its first runs would ask the
+/// platform of an earlier run.
 pub async fn teams(adapters: &Adapters, platform: &Simulator) -> Result<()> {
     let (teams, credentials) = (&adapters.teams, &adapters.ports.credentials);
-    let known = teams.list().await?;
+    let rollout = teams.rollout().await?;
+    if !rollout.enabled {
+        teams.set_rollout(&Rollout { enabled: true, ..rollout }, BY).await?;
+    }
     let url = platform.base_url();
     for (index, team) in TEAMS.iter().enumerate() {
         let account = AccountSpec::numbered(index + 1, team.environments, team.nodes);
-        let same = known
-            .iter()
-            .any(|row| row.id == team.id && row.platform_url == url && row.has_credentials);
-        if same {
+        let known = teams.get(team.id).await?;
+        if known.is_some_and(|known| known.platform_url == url && known.has_credentials) {
             continue;
         }
         teams
@@ -123,22 +146,44 @@ pub async fn teams(adapters: &Adapters, platform: &Simulator) -> Result<()> {
                 id: team.id,
                 name: team.name.to_owned(),
                 platform_url: url.clone(),
-                cohorts: Vec::new(),
+                cohorts: None,
+                // The simulator may listen elsewhere than the last time.
+                same_account: true,
             })
             .await?;
         // Sealed with the platform's URL: a key moves only by being sealed anew.
         let token = SecretString::from(account.token);
-        credentials.replace(team.id, token, account.uid, OnOtherAccount::Refuse).await?;
+        let refuse = OnOtherAccount::Refuse;
+        credentials.replace(team.id, token, account.uid, refuse, BY).await?;
     }
     Ok(())
 }
 
-/// What a visitor needs: written to `demo.json` once all is up.
+/// What a visitor needs: written to `demo.json` once all is up, and withdrawn
+/// with the value, so that the file is there while the demo is.
 pub struct Welcome {
     /// Where it was written.
     pub path: PathBuf,
     /// Its content.
     pub json: serde_json::Value,
+}
+
+impl Drop for Welcome {
+    fn drop(&mut self) {
+        // One that stays is removed by the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the `demo.json` of a run that was killed.
+pub fn withdraw(dir: &Path) -> Result<()> {
+    let path = dir.join(WELCOME);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes `demo.json`.
@@ -173,15 +218,26 @@ pub fn welcome(
         },
         "teams": TEAMS.iter().map(|team| team.id.0).collect::<Vec<_>>(),
     });
-    let path = dir.join("demo.json");
+    let path = dir.join(WELCOME);
     write_private(&path, &serde_json::to_vec_pretty(&json)?)?;
     Ok(Welcome { path, json })
 }
 
-/// Throws away what an earlier demo left; refuses a directory that is not one.
-pub fn forget(dir: &Path) -> Result<()> {
+/// Refuses a directory in which a demo runs.
+pub fn ensure_free(dir: &Path) -> Result<()> {
+    anyhow::ensure!(!Cluster::is_kept(&cluster_dir(dir))?, busy(dir));
+    Ok(())
+}
+
+fn busy(dir: &Path) -> String {
+    format!("a demo runs in {}: stop it first, or choose another --data-dir", dir.display())
+}
+
+/// Throws away what an earlier demo left; refuses a directory that is not one,
+/// or in which a demo runs.
+pub async fn forget(dir: &Path) -> Result<()> {
     let Ok(mut entries) = fs::read_dir(dir) else { return Ok(()) };
-    let ours = dir.join("secrets.json").exists() || dir.join("demo.json").exists();
+    let ours = dir.join("secrets.json").exists() || dir.join(WELCOME).exists();
     if !ours {
         anyhow::ensure!(
             entries.next().is_none(),
@@ -190,6 +246,13 @@ pub fn forget(dir: &Path) -> Result<()> {
         );
         return Ok(());
     }
+    let cluster = cluster_dir(dir);
+    // Held while the files go: nobody starts a server on half of them.
+    let _vacated = if cluster.exists() {
+        Some(Cluster::vacate(&cluster).await?.with_context(|| busy(dir))?)
+    } else {
+        None
+    };
     fs::remove_dir_all(dir).with_context(|| format!("{} cannot be removed", dir.display()))
 }
 

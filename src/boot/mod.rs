@@ -3,6 +3,7 @@
 mod adapters;
 mod database;
 pub mod demo;
+mod pipeline;
 mod service;
 mod settings;
 mod system;
@@ -14,6 +15,7 @@ use crate::adapters::postgres::migrate::MigrateError;
 
 pub use adapters::{Adapters, address_policy};
 pub use database::Database;
+pub use pipeline::Pipeline;
 pub use service::{Listening, Prepared, Service};
 
 /// The service could not be started.
@@ -25,6 +27,9 @@ pub enum BootError {
     /// The database cannot be reached.
     #[error("the database cannot be reached: {0}")]
     Database(String),
+    /// The database answers, and refuses or holds what cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Refused(String),
     /// There is nothing to open session keys with.
     #[error(
         "VZ_SYNC_MASTER_KEYS is unset: session keys cannot be opened (vz-sync keys generate --env makes one)"
@@ -57,10 +62,24 @@ pub enum BootError {
     Migrate(#[from] MigrateError),
 }
 
+/// Whose fault it is that the service could not be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// A service that is needed did not answer.
+    Dependency,
+    /// The settings are not good enough for this.
+    Settings,
+    /// Anything else.
+    Other,
+}
+
 impl BootError {
-    /// Whether a service that is needed did not answer, as opposed to a fault
-    /// in what we were told or did.
-    pub const fn is_dependency(&self) -> bool {
-        matches!(self, Self::Cluster(_) | Self::Database(_))
+    /// Whose fault it is.
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Cluster(_) | Self::Database(_) => Blame::Dependency,
+            Self::NoMasterKeys | Self::Keys(_) => Blame::Settings,
+            _ => Blame::Other,
+        }
     }
 }

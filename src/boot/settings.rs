@@ -17,6 +17,7 @@ pub fn engine(config: &Config, replica: ReplicaId, host: String) -> Settings {
     let defaults = Settings::new(replica);
     Settings {
         host,
+        pipeline: pipeline.enabled,
         poll: pipeline.poll_seconds.duration(),
         claim_batch: pipeline.claim_batch,
         redispatch: pipeline.redispatch_seconds.duration(),

@@ -77,7 +77,7 @@ fn warnings(config: &Config) -> Vec<&'static str> {
         ),
         (
             !config.pipeline.enabled,
-            "ENABLE_VZ_SYNC_PIPELINE is off: nothing is synchronised, reads only",
+            "ENABLE_VZ_SYNC_PIPELINE is off: serve would answer reads and refuse triggers",
         ),
         (
             !config.admin.listen.ip().is_loopback(),

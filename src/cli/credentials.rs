@@ -11,15 +11,19 @@ use zeroize::Zeroizing;
 
 use serde_json::json;
 use uuid::Uuid;
-use vz_sync_actors::domain::{PlatformId, ReplicaId, TeamId};
-use vz_sync_actors::ports::credentials::{Access, OnOtherAccount};
-use vz_sync_actors::ports::teams::TeamView;
+use vz_sync_actors::domain::{FailureClass, ReplicaId, TeamId};
+use vz_sync_actors::new_key::{self, KeyRefused, NewKey, may_be_key};
+use vz_sync_actors::ports::PortError;
+use vz_sync_actors::ports::credentials::{OnOtherAccount, is_account_changed};
 
 use super::{CliError, Context, Exit};
 use crate::boot::{Adapters, Database};
 use crate::http::Metrics;
 
-const LONGEST: u64 = 8 * 1024;
+/// What is read at most: a key with blanks around it.
+const ROOM: u64 = 8 * 1024;
+/// Who is noted as the one who set a key.
+const BY: &str = "command line";
 
 /// Set a team's platform credentials.
 #[derive(Debug, Subcommand)]
@@ -61,17 +65,14 @@ impl CredentialsSetArgs {
 
 fn read_key(source: impl Read) -> Result<SecretString, CliError> {
     // Room for all of it from the start: a growing buffer would leave copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));
-    source.take(LONGEST + 1).read_to_string(&mut text).context("the key cannot be read")?;
+    let mut text = Zeroizing::new(String::with_capacity(ROOM as usize + 1));
+    source.take(ROOM + 1).read_to_string(&mut text).context("the key cannot be read")?;
     let key = text.trim();
     if key.is_empty() {
         return Err(CliError::Usage("the key is empty: write it to stdin or to the file".into()));
     }
-    if text.len() as u64 > LONGEST {
-        return Err(CliError::Usage(format!("the key is longer than {LONGEST} bytes")));
-    }
-    if key.contains(char::is_whitespace) || key.contains(char::is_control) {
-        return Err(CliError::Usage("the key must be a single word".into()));
+    if text.len() as u64 > ROOM || !may_be_key(key) {
+        return Err(CliError::Usage(KeyRefused::NoKey.to_string()));
     }
     Ok(SecretString::from(key))
 }
@@ -98,33 +99,18 @@ async fn set(
     context: &Context,
 ) -> Result<Exit, CliError> {
     let team = TeamId(args.team_id);
-    let all = adapters.teams.list().await.context("the teams cannot be listed")?;
-    let Some(view) = all.into_iter().find(|view| view.id == team) else {
-        let message = format!("there is no team {team}: add it first (vz-sync teams add {team})");
-        return Err(CliError::Usage(message));
-    };
     // One request of a person: it does not wait for the share of a replica.
     adapters.ports.limiter.share(1);
-    let account = adapters
-        .ports
-        .platform
-        .account(&access(&view, key.clone()))
-        .await
-        .map_err(|failure| CliError::Dependency(anyhow::anyhow!("{failure}")))?;
-    if view.owner_uid.is_some_and(|uid| uid != account.uid) && !args.replace_account {
-        return Err(CliError::Usage(format!(
-            "account-changed: the key belongs to account {}, the team to {}; --replace-account archives the old mirror",
-            account.uid,
-            view.owner_uid.unwrap_or_default(),
-        )));
-    }
-    let other = OnOtherAccount::replace_if(args.replace_account);
-    adapters
-        .ports
-        .credentials
-        .replace(team, key, account.uid, other)
-        .await
-        .context("not stored")?;
+    let new = NewKey {
+        team,
+        session: key,
+        other: OnOtherAccount::replace_if(args.replace_account),
+        by: BY.to_owned(),
+    };
+    let ports = &adapters.ports;
+    let (teams, platform) = (adapters.teams.as_ref(), ports.platform.as_ref());
+    let stored = new_key::store(teams, platform, ports.credentials.as_ref(), new).await;
+    let account = stored.map_err(|why| refused(team, why))?;
     context.output.result(
         &json!({ "team_id": team, "owner_uid": account.uid }),
         &format!("key of account {} stored for team {team}; its scopes are due now", account.uid),
@@ -132,14 +118,28 @@ async fn set(
     Ok(Exit::Ok)
 }
 
-fn access(team: &TeamView, session: SecretString) -> Access {
-    Access {
-        platform: PlatformId(team.platform.0),
-        base_url: team.platform_url.clone(),
-        team: team.id,
-        owner_uid: team.owner_uid,
-        session,
+fn refused(team: TeamId, why: KeyRefused) -> CliError {
+    match why {
+        KeyRefused::NoKey => CliError::Usage(why.to_string()),
+        KeyRefused::UnknownTeam(_) => {
+            CliError::Usage(format!("{why}: add it first (vz-sync teams add {team})"))
+        }
+        KeyRefused::Platform(ref failure) => match failure.class {
+            FailureClass::Auth | FailureClass::Capability | FailureClass::Invalid => {
+                CliError::Failure(why.into())
+            }
+            _ => CliError::Dependency(why.into()),
+        },
+        KeyRefused::NotEnabled(_) => CliError::Failure(why.into()),
+        KeyRefused::Store(PortError::Refused { ref message, .. }) if changes_account(&why) => {
+            CliError::Usage(format!("{message}; --replace-account archives the old mirror"))
+        }
+        KeyRefused::Store(error) => anyhow::Error::new(error).context("not stored").into(),
     }
+}
+
+fn changes_account(why: &KeyRefused) -> bool {
+    matches!(why, KeyRefused::Store(error) if is_account_changed(error))
 }
 
 #[cfg(test)]

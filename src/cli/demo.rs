@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::Value as Json;
 
-use super::serve::stop_requested;
+use super::serve::run_to_the_end;
 use super::{CliError, Context, Exit, Override};
 use crate::boot::{Database, Prepared, Service, demo};
+use crate::config::{ConfigError, Loaded, Problem};
 
 /// Show a real pipeline at work: database, platform simulator, two teams and the service.
 ///
@@ -55,14 +57,34 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// The flags are not the only way to an address: a file and the environment are others.
+fn refuse_network(loaded: &Loaded) -> Result<(), CliError> {
+    let config = &loaded.config;
+    let listeners = [("http.listen", config.http.listen), ("admin.listen", config.admin.listen)];
+    let problems: Vec<Problem> = listeners
+        .into_iter()
+        .filter(|(_, address)| !address.ip().is_loopback())
+        .map(|(key, address)| Problem {
+            key: key.to_owned(),
+            origin: loaded.origin(key).to_owned(),
+            message: format!("is {address}, but the demo listens on loopback addresses only"),
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }.into()) }
+}
+
 /// Runs it until it is stopped.
 pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
     let began = std::time::Instant::now();
+    // Judged before anything is deleted, made or opened.
+    refuse_network(&context.load(args.overrides())?)?;
+    demo::ensure_free(&args.data_dir)?;
     if args.fresh {
-        demo::forget(&args.data_dir)?;
+        demo::forget(&args.data_dir).await?;
     }
     std::fs::create_dir_all(&args.data_dir)
         .with_context(|| format!("{} cannot be made", args.data_dir.display()))?;
+    demo::withdraw(&args.data_dir)?;
     let secrets = demo::DemoSecrets::open(&args.data_dir)?;
     let mut overrides = args.overrides();
     overrides.extend(secrets.overrides());
@@ -71,6 +93,7 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
 
     let platform = demo::platform(args.simulator_listen).await?;
     let database = Database::open(&config, None).await?;
+    demo::ensure_ours(&database, &config).await?;
     database.migrate().await?;
     let prepared = Prepared::over(&config, &database).await?;
     demo::teams(&prepared.adapters, &platform).await?;
@@ -78,40 +101,50 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
     let welcome = demo::welcome(&args.data_dir, &config, &secrets, &service, &platform)?;
     context.output.result(&welcome.json, &text(&welcome, began.elapsed()));
 
-    let failure = service.run_until(stop_requested(&database)).await;
+    let ended = run_to_the_end(service, database).await;
     platform.shutdown().await;
-    database.close().await?;
-    match failure {
-        None => Ok(Exit::Ok),
-        Some(failure) => Err(CliError::Failure(anyhow::Error::new(failure))),
-    }
+    ended
 }
 
 fn text(welcome: &demo::Welcome, took: std::time::Duration) -> String {
-    let field = |name: &str| welcome.json[name].as_str().unwrap_or_default().to_owned();
-    let (url, admin, simulator) = (field("url"), field("admin_url"), field("simulator_url"));
+    let field =
+        |pointer: &str| welcome.json.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+    let (url, path) = (field("/url"), welcome.path.display());
     format!(
         "
 vz-sync is up after {:.1} s, with two teams: 1 (12 environments) and 2 (2,000).
 
   API         {url}        (description at /docs)
-  operators   {admin}        (/livez /readyz /metrics /admin/actors)
+  operators   {admin_url}        (/livez /readyz /metrics /admin/actors)
   platform    {simulator}        (the simulator; it changes a little all the time)
-  tokens      {}
 
-Try next, in another terminal:
+Paste these into another terminal; the tokens are good for a week (also in {path}):
 
-  TOKEN=$(sed -n 's/.*\"owner\": \"\\(.*\\)\".*/\\1/p' {path})
-  curl -s -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/teams
-  curl -s -H \"Authorization: Bearer $TOKEN\" '{url}/api/v1/teams/1/environments?limit=2'
-  curl -sN -H \"Authorization: Bearer $TOKEN\" {url}/api/v1/teams/1/events &
-  curl -s -X POST -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\
-       -d '{{}}' {url}/api/v1/teams/1/vz-sync
+URL={url}/api/v1/teams
+OWNER={owner}
+MANAGER={manager}
+DEVELOPER={developer}
+ADMIN={admin}
+PLATFORM={platform}
+
+Try next, there:
+
+  curl -s -H \"Authorization: Bearer $OWNER\" $URL
+  curl -s -H \"Authorization: Bearer $OWNER\" \"$URL/1/environments?limit=2\"
+  curl -sN -H \"Authorization: Bearer $OWNER\" $URL/1/events &
+  curl -s -X POST -H \"Authorization: Bearer $OWNER\" -H 'Content-Type: application/json' \\
+       -d '{{}}' $URL/1/vz-sync
+  curl -s -H \"Authorization: Bearer $ADMIN\" {admin_url}/admin/actors
 
 Ctrl-C stops it; started again it goes on with the same data.
 ",
         took.as_secs_f64(),
-        welcome.path.display(),
-        path = welcome.path.display(),
+        admin_url = field("/admin_url"),
+        simulator = field("/simulator_url"),
+        owner = field("/tokens/owner"),
+        manager = field("/tokens/manager"),
+        developer = field("/tokens/developer"),
+        admin = field("/tokens/admin"),
+        platform = field("/platform_token"),
     )
 }

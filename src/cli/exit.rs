@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::boot::BootError;
+use vz_sync_actors::ports::PortError;
+
+use crate::boot::{Blame, BootError};
 use crate::config::ConfigError;
 
 /// How a command ended.
@@ -44,6 +46,9 @@ pub enum CliError {
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration is sound, but not enough for this command.
+    #[error("{0:#}")]
+    Settings(anyhow::Error),
     /// The arguments are fine for the parser, but not together or not here.
     #[error("{0}")]
     Usage(String),
@@ -52,15 +57,25 @@ pub enum CliError {
     Dependency(anyhow::Error),
     /// Anything else.
     #[error("{0:#}")]
-    Failure(#[from] anyhow::Error),
+    Failure(anyhow::Error),
 }
 
 impl From<BootError> for CliError {
     fn from(error: BootError) -> Self {
-        if error.is_dependency() {
-            Self::Dependency(anyhow::Error::new(error))
-        } else {
-            Self::Failure(anyhow::Error::new(error))
+        anyhow::Error::new(error).into()
+    }
+}
+
+/// What lies at the bottom of the chain decides the code, whatever was said on
+/// the way up.
+impl From<anyhow::Error> for CliError {
+    fn from(error: anyhow::Error) -> Self {
+        let transient = error.downcast_ref::<PortError>().is_some_and(PortError::is_transient);
+        match error.downcast_ref::<BootError>().map(BootError::blame) {
+            Some(Blame::Dependency) => Self::Dependency(error),
+            Some(Blame::Settings) => Self::Settings(error),
+            _ if transient => Self::Dependency(error),
+            _ => Self::Failure(error),
         }
     }
 }
@@ -69,7 +84,7 @@ impl CliError {
     /// The code it ends the process with.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => Exit::Config,
+            Self::Config(_) | Self::Settings(_) => Exit::Config,
             Self::Usage(_) => Exit::Usage,
             Self::Dependency(_) => Exit::Dependency,
             Self::Failure(_) => Exit::Failure,
@@ -79,10 +94,46 @@ impl CliError {
     /// The word for `--json`.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
-            Self::Config(_) => "config",
+            Self::Config(_) | Self::Settings(_) => "config",
             Self::Usage(_) => "usage",
             Self::Dependency(_) => "dependency",
             Self::Failure(_) => "failure",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    fn port(transient: bool) -> PortError {
+        let (service, message) = ("postgres", "it said so".to_owned());
+        if transient {
+            PortError::Unavailable { service, message }
+        } else {
+            PortError::Refused { service, message }
+        }
+    }
+
+    #[test]
+    fn the_cause_decides_the_code_through_every_layer() {
+        let told = |error: PortError| CliError::from(anyhow::Error::new(error).context("not done"));
+        let booted = |error: PortError| CliError::from(BootError::from(error));
+        let wrapped = || Err::<(), _>(BootError::NoMasterKeys).context("the adapters").unwrap_err();
+        let cases = [
+            (told(port(true)), Exit::Dependency),
+            (told(port(false)), Exit::Failure),
+            (booted(port(true)), Exit::Dependency),
+            (booted(port(false)), Exit::Failure),
+            (BootError::NoMasterKeys.into(), Exit::Config),
+            (wrapped().into(), Exit::Config),
+        ];
+        for (error, exit) in cases {
+            assert_eq!(error.exit(), exit, "{error}");
+        }
+        let refused = booted(port(false)).to_string();
+        assert!(refused.contains("it said so") && !refused.contains("reached"), "{refused}");
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,24 +70,31 @@ pub async fn run(args: &ServeArgs, context: &Context) -> Result<Exit, CliError> 
         }),
         &format!("API on http://{}, operators on http://{}", listening.api, listening.admin),
     );
-    let failure = service.run_until(stop_requested(&database)).await;
-    database.close().await?;
-    match failure {
-        None => Ok(Exit::Ok),
-        Some(failure) => Err(CliError::Failure(anyhow::Error::new(failure))),
+    run_to_the_end(service, database).await
+}
+
+/// Runs a service until it is told to stop or cannot go on, and closes its database.
+pub(super) async fn run_to_the_end(service: Service, database: Database) -> Result<Exit, CliError> {
+    let ended = service.run_until(stopped(&database)).await;
+    match ended {
+        // A server that is gone needs no stopping, and its end is the error to tell.
+        Ok(Err(gone)) => Err(gone),
+        Ok(Ok(())) => {
+            database.close().await?;
+            Ok(Exit::Ok)
+        }
+        Err(failure) => {
+            database.close().await?;
+            Err(CliError::Failure(anyhow::Error::new(failure)))
+        }
     }
 }
 
-/// Resolves on SIGTERM or SIGINT, or when the private database is gone: its
-/// data is what the service is for.
-pub(super) async fn stop_requested(database: &Database) {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            tracing::error!(event = "vz_sync_signals", error = %error, "cannot listen for SIGTERM");
-            return;
-        }
-    };
+/// Resolves on SIGTERM or SIGINT, and with an error when the private database
+/// is gone: its data is what the service is for.
+async fn stopped(database: &Database) -> Result<(), CliError> {
+    let mut terminate =
+        signal(SignalKind::terminate()).context("this process cannot listen for SIGTERM")?;
     let database_gone = async {
         match &database.cluster {
             Some(cluster) => cluster.exited().await,
@@ -94,10 +102,13 @@ pub(super) async fn stop_requested(database: &Database) {
         }
     };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => Ok(()),
+        _ = tokio::signal::ctrl_c() => Ok(()),
         () = database_gone => {
             tracing::error!(event = "vz_sync_database_gone", "the private database ended");
+            Err(CliError::Dependency(anyhow::anyhow!(
+                "the private database ended by itself; postgres.log in its folder says why"
+            )))
         }
     }
 }

@@ -34,9 +34,16 @@ pub struct TeamsAddArgs {
     /// Base URL of the team's platform, such as https://app.example.com
     #[arg(long, value_name = "URL")]
     pub platform_url: String,
-    /// Cohort for the rollout
+    /// Cohort for the rollout; a team that exists keeps its own without this
     #[arg(long, value_name = "NAME")]
     pub cohort: Option<String>,
+    /// The new URL of a team that exists leads to the same account: its mirror stays
+    ///
+    /// Without this a team that moves to another URL starts anew and its old mirror is
+    /// archived. Either way it needs a key again, since a key never travels to an address
+    /// that it was not given for.
+    #[arg(long)]
+    pub same_account: bool,
 }
 
 /// Runs it.
@@ -68,7 +75,8 @@ async fn teams(
                 id: TeamId(args.id),
                 name: args.name.clone(),
                 platform_url: args.platform_url.trim_end_matches('/').to_owned(),
-                cohorts: args.cohort.iter().cloned().collect(),
+                cohorts: args.cohort.clone().map(|cohort| vec![cohort]),
+                same_account: args.same_account,
             };
             let team = teams.put(&new).await.context("the team was not added")?;
             let next = if team.has_credentials {

@@ -184,3 +184,23 @@ fn flags_of_waiting_commands_are_keys_of_the_configuration() {
     assert!(config.pipeline.enabled && config.platform.allow_http_loopback);
     assert_eq!(config.database.data_dir, PathBuf::from(".demo"));
 }
+
+#[tokio::test]
+async fn a_demo_opens_nothing_to_the_network_whatever_says_so() {
+    let dir = std::env::temp_dir().join(format!("vz-test-demo-{}", std::process::id()));
+    let line = format!("vz-sync demo --data-dir {}", dir.display());
+    for (variable, key) in
+        [("VZ_SYNC_LISTEN", "http.listen"), ("VZ_SYNC_ADMIN_LISTEN", "admin.listen")]
+    {
+        let (exit, _, err) = typed(&line, &[(variable, "0.0.0.0:0")]).await;
+        assert_eq!(exit, Exit::Config, "{err}");
+        assert!(err.contains(key) && err.contains(variable) && err.contains("loopback"), "{err}");
+    }
+    let file = dir.with_extension("toml");
+    std::fs::write(&file, "[http]\nlisten = \"[::]:0\"\n").unwrap();
+    let (exit, _, err) = typed(&format!("{line} --config {}", file.display()), &[]).await;
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(exit, Exit::Config, "{err}");
+    assert!(err.contains("http.listen") && err.contains(&*file.to_string_lossy()), "{err}");
+    assert!(!dir.exists(), "nothing was made");
+}

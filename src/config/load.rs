@@ -89,6 +89,12 @@ impl Loaded {
         Ok(Self { config, settings: settings(&merged, &origin) })
     }
 
+    /// Where the value of a key came from.
+    pub fn origin(&self, path: &str) -> &str {
+        let setting = self.settings.iter().find(|setting| setting.path == path);
+        setting.map_or("", |setting| setting.origin.as_str())
+    }
+
     /// The embedded defaults and nothing else.
     pub fn defaults() -> Result<Self, ConfigError> {
         Self::load(&Sources::default())

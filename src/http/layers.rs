@@ -3,13 +3,17 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use futures_util::stream::poll_fn;
+use futures_util::{FutureExt, StreamExt as _};
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
@@ -111,14 +115,39 @@ fn careful(headers: &mut HeaderMap, id: &str) {
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// Gives a route this long to answer; not for streams.
+/// Gives a route this long to answer, from the request's last header on; not
+/// for streams. Whoever is waited for then is told apart: the client, if it
+/// still owes its body, or us.
 pub async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let (request, owes_body) = watch_body(request);
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
+        Err(_) if owes_body.load(Ordering::Relaxed) => {
+            let detail = format!("The body did not come within {} s.", limit.as_secs());
+            Problem::new(Kind::TIMEOUT, detail).into_response()
+        }
         Err(_) => Problem::new(Kind::UNAVAILABLE, "The answer took too long; try again.")
             .retry_after(5)
             .into_response(),
     }
+}
+
+/// The request with a mark that is set while somebody waits for its body.
+fn watch_body(request: Request) -> (Request, Arc<AtomicBool>) {
+    let owes = Arc::new(AtomicBool::new(false));
+    if request.body().is_end_stream() {
+        return (request, owes);
+    }
+    let mark = Arc::clone(&owes);
+    let watched = request.map(|body| {
+        let mut data = body.into_data_stream();
+        Body::from_stream(poll_fn(move |context| {
+            let polled = data.poll_next_unpin(context);
+            mark.store(polled.is_pending(), Ordering::Relaxed);
+            polled
+        }))
+    });
+    (watched, owes)
 }
 
 /// Browsers of exactly these origins may call; none by default. No

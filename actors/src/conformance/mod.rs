@@ -3,8 +3,18 @@
 //! Each rule of a contract is one async function over the subject, and each
 //! `*_exam!` macro makes one test per rule, so that a broken rule is named:
 //!
-//! ```ignore
-//! due_queue_exam!([tokio::test(start_paused = true)], make_subject());
+//! ```no_run
+//! use std::{future::ready, sync::Arc};
+//!
+//! use vz_sync_actors::conformance::{PausedPace, due_queue as queue};
+//! use vz_sync_actors::embedded::EmbeddedDueQueue;
+//!
+//! fn a_queue() -> queue::Subject {
+//!     queue::Subject { queue: Arc::new(EmbeddedDueQueue::new()), pace: Arc::new(PausedPace) }
+//! }
+//!
+//! vz_sync_actors::due_queue_exam!([tokio::test(start_paused = true)], ready(a_queue()));
+//! # fn main() {}
 //! ```
 //!
 //! The first argument is the test attribute in brackets, the second an

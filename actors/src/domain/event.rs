@@ -57,11 +57,6 @@ impl EventBody {
             Self::Progress(_) => "sync.progress",
         }
     }
-
-    /// Whether the event is stored and numbered.
-    pub const fn is_durable(&self) -> bool {
-        matches!(self, Self::Completed(_) | Self::Failed(_) | Self::RemovalsHeld(_))
-    }
 }
 
 /// `sync.completed`

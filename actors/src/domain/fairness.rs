@@ -4,6 +4,9 @@
 //! Used by the dispatcher and by the intake, so that neither undoes what the
 //! other arranged.
 
+use std::collections::BTreeMap;
+
+use super::ids::TeamId;
 use super::job::Lane;
 
 /// One round of the smooth weighted round robin 6:3:1: each lane's turns lie
@@ -86,6 +89,56 @@ pub struct Asking {
     pub running_of_team: usize,
     /// Whether a job of another team waits that could run instead.
     pub others_wait: bool,
+}
+
+/// What runs at once on this replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Running {
+    total: usize,
+    not_high: usize,
+    by_team: BTreeMap<TeamId, usize>,
+}
+
+impl Running {
+    /// Runs of all teams.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Runs of one team.
+    pub fn of_team(&self, team: TeamId) -> usize {
+        self.by_team.get(&team).copied().unwrap_or(0)
+    }
+
+    /// A job of this team and lane asks to start.
+    pub fn asking(&self, team: TeamId, lane: Lane, others_wait: bool) -> Asking {
+        Asking {
+            lane,
+            running: self.total,
+            running_not_high: self.not_high,
+            running_of_team: self.of_team(team),
+            others_wait,
+        }
+    }
+
+    /// A run began.
+    pub fn begin(&mut self, team: TeamId, lane: Lane) {
+        self.total += 1;
+        self.not_high += usize::from(lane != Lane::High);
+        *self.by_team.entry(team).or_default() += 1;
+    }
+
+    /// A run that began has ended.
+    pub fn end(&mut self, team: TeamId, lane: Lane) {
+        self.total = self.total.saturating_sub(1);
+        self.not_high = self.not_high.saturating_sub(usize::from(lane != Lane::High));
+        if let Some(count) = self.by_team.get_mut(&team) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_team.remove(&team);
+            }
+        }
+    }
 }
 
 /// Whether a job may start.
@@ -175,7 +228,103 @@ mod tests {
         assert_eq!(admitted, Admission::Granted, "people keep one permit, not all of them");
     }
 
+    /// A step in the life of a replica: a job asks, or the n-th run ends.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Ask(Lane, TeamId),
+        End(prop::sample::Index),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let ask = (0..3_usize, 1..=4_i64)
+            .prop_map(|(lane, team)| Step::Ask(Lane::ALL[lane], TeamId(team)));
+        let end = any::<prop::sample::Index>().prop_map(Step::End);
+        prop::collection::vec(prop_oneof![3 => ask, 2 => end], 0..200)
+    }
+
+    /// Whether a job of another team waits that its team's share lets run.
+    fn others_wait(
+        permits: &Permits,
+        running: &Running,
+        waiting: &[(TeamId, Lane)],
+        team: TeamId,
+    ) -> bool {
+        let runnable = |other: TeamId| other != team && running.of_team(other) < permits.per_team;
+        waiting.iter().any(|(other, _)| runnable(*other))
+    }
+
+    /// Lets jobs ask and runs end as the steps say; every start is checked by
+    /// `check`, which sees what ran and waited before it.
+    fn live(
+        permits: &Permits,
+        steps: Vec<Step>,
+        mut check: impl FnMut(&Running, (TeamId, Lane), bool) -> Result<(), TestCaseError>,
+    ) -> Result<(), TestCaseError> {
+        let mut running = Running::default();
+        let mut runs: Vec<(TeamId, Lane)> = Vec::new();
+        let mut waiting: Vec<(TeamId, Lane)> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Ask(lane, team) => waiting.push((team, lane)),
+                Step::End(which) if !runs.is_empty() => {
+                    let (team, lane) = runs.swap_remove(which.index(runs.len()));
+                    running.end(team, lane);
+                }
+                Step::End(_) => {}
+            }
+            let may = |(team, lane): &(TeamId, Lane)| {
+                let others = others_wait(permits, &running, &waiting, *team);
+                permits.admit(&running.asking(*team, *lane, others)) == Admission::Granted
+            };
+            // One start a step, so that jobs pile up behind the permits.
+            if let Some(place) = waiting.iter().position(may) {
+                let (team, lane) = waiting[place];
+                let others = others_wait(permits, &running, &waiting, team);
+                waiting.remove(place);
+                running.begin(team, lane);
+                runs.push((team, lane));
+                check(&running, (team, lane), others)?;
+            }
+            prop_assert_eq!(running.total(), runs.len());
+        }
+        for (team, lane) in runs {
+            running.end(team, lane);
+        }
+        prop_assert_eq!(running, Running::default(), "what ended leaves no trace");
+        Ok(())
+    }
+
     proptest! {
+        #[test]
+        fn no_more_run_than_there_are_permits(steps in steps()) {
+            let permits = Permits::default();
+            live(&permits, steps, |running, _, _| {
+                prop_assert!(running.total() <= 5);
+                prop_assert!(running.not_high <= 4, "one is kept for people");
+                Ok(())
+            })?;
+        }
+
+        #[test]
+        fn a_team_takes_more_than_its_share_only_when_nobody_else_waits(steps in steps()) {
+            let permits = Permits::default();
+            live(&permits, steps, |running, (team, _), others_wait| {
+                prop_assert!(running.of_team(team) <= 2 || !others_wait);
+                Ok(())
+            })?;
+        }
+
+        #[test]
+        fn a_person_waits_only_when_every_permit_is_taken(steps in steps()) {
+            let permits = Permits::default();
+            live(&permits, steps, |running, _, _| {
+                let asking = running.asking(TeamId(99), Lane::High, false);
+                let refused = permits.admit(&asking) != Admission::Granted;
+                prop_assert_eq!(refused, running.total() == 5);
+                Ok(())
+            })?;
+        }
+
         #[test]
         fn any_ten_turns_are_six_three_one(mut fair in history()) {
             let mut counts = [0; 3];

@@ -45,11 +45,6 @@ impl JobState {
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
-
-    /// Whether an end in this state owes subscribers exactly one event.
-    pub const fn owes_event(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Dead | Self::Cancelled)
-    }
 }
 
 /// Why a run is wanted, which decides how soon it goes. Declared from least

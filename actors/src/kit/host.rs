@@ -144,9 +144,7 @@ impl<B: Behaviour> Actor for Host<B> {
             match load {
                 Load::Message(message) => behaviour.handle(message, ctx).await,
                 #[cfg(any(test, feature = "testkit"))]
-                Load::Fault(super::line::Fault::Panic) => panic!("injected panic"),
-                #[cfg(any(test, feature = "testkit"))]
-                Load::Fault(super::line::Fault::Error) => Err(ActorError::new("injected error")),
+                Load::Fault(fault) => fault.happen().await,
             }
         };
         let result = AssertUnwindSafe(work).catch_unwind().await;

@@ -161,12 +161,34 @@ pub(super) enum Load<M> {
 
 /// A failure on demand, for fault tests.
 #[cfg(any(test, feature = "testkit"))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+#[derive(Debug)]
+pub(super) enum Fault {
     /// The handler panics.
     Panic,
     /// The handler returns an error.
     Error,
+    /// The handler does not return until it is told how to.
+    Hold(tokio::sync::oneshot::Receiver<Fault>),
+}
+
+#[cfg(any(test, feature = "testkit"))]
+impl Fault {
+    /// Fails the way it says.
+    pub(super) async fn happen(self) -> Result<(), super::behaviour::ActorError> {
+        let fault = match self {
+            // Let go unharmed when nobody holds it any more.
+            Self::Hold(until) => match until.await {
+                Ok(fault) => fault,
+                Err(_) => return Ok(()),
+            },
+            fault => fault,
+        };
+        match fault {
+            Self::Panic => panic!("injected panic"),
+            Self::Error => Err(super::behaviour::ActorError::new("injected error")),
+            Self::Hold(_) => Ok(()),
+        }
+    }
 }
 
 impl<M> Envelope<M> {

@@ -36,6 +36,8 @@ pub use metrics::{HistogramSnapshot, KindMetrics, RosterMetrics};
 pub use pool::Pool;
 pub use pool_args::{PoolArgs, PoolKey, PoolMsg, PoolSettings, Tick};
 pub use restart::{Decision, Lifetime, RestartPolicy, Restarts};
+#[cfg(any(test, feature = "testkit"))]
+pub use roster::Hold;
 pub use roster::{ActorNode, ControlError, Roster, RosterTree};
 pub use supervisor::{
     Child, StopReport, Supervised, Supervisor, SupervisorArgs, SupervisorMsg, TreeFailure,

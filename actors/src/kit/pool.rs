@@ -9,7 +9,6 @@
 //! A child's timers do not keep it alive; a message in hand, a waiting one or a tracked task do.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,7 +21,6 @@ use super::restart::Lifetime;
 use super::roster::Roster;
 use super::slot::{Next, Slot, Stage, TypedSeat};
 use super::task::TimerHandle;
-use super::view::ExitCause;
 
 /// The actor that owns the children.
 pub struct Pool<K: PoolKey, B: Behaviour> {
@@ -65,6 +63,7 @@ impl<K: PoolKey, B: Behaviour> Behaviour for Pool<K, B> {
     async fn handle(&mut self, message: Self::Msg, ctx: &Context<Self>) -> Result<(), ActorError> {
         match message {
             PoolMsg::Route { key, message } => self.route(key, message, ctx).await,
+            PoolMsg::Tell { key, message } => self.tell(&key, message),
             PoolMsg::Stop { key } => self.stop_member(&key, false, ctx).await,
             PoolMsg::Restart { key } => {
                 if let Some(member) = self.members.get_mut(&key) {
@@ -94,10 +93,7 @@ impl<K: PoolKey, B: Behaviour> Behaviour for Pool<K, B> {
     ) -> Result<(), ActorError> {
         let Some(key) = self.running.remove(&exit.child) else { return Ok(()) };
         let Some(member) = self.members.get_mut(&key) else { return Ok(()) };
-        let (cause, next) = member.slot.exited(exit, &self.roster);
-        if cause != ExitCause::Clean {
-            self.tell_exit(&key, cause);
-        }
+        let (_, next) = member.slot.exited(exit, &self.roster);
         self.follow(&key, next, ctx).await;
         Ok(())
     }
@@ -140,6 +136,13 @@ impl<K: PoolKey, B: Behaviour> Pool<K, B> {
         }
         if let Some(member) = self.members.get(&key) {
             // A refusal is counted by the mailbox; the message's drop guard does the rest.
+            let _ = member.mailbox.cast(message);
+        }
+    }
+
+    fn tell(&self, key: &K, message: B::Msg) {
+        if let Some(member) = self.members.get(key).filter(|member| member.slot.is_live()) {
+            // As in `route`.
             let _ = member.mailbox.cast(message);
         }
     }
@@ -241,14 +244,6 @@ impl<K: PoolKey, B: Behaviour> Pool<K, B> {
         self.show(ctx);
     }
 
-    /// A hook that panics is logged; the pool owns children that must not end for it.
-    fn tell_exit(&self, key: &K, cause: ExitCause) {
-        let told = std::panic::catch_unwind(AssertUnwindSafe(|| (self.args.on_exit)(key, cause)));
-        if let Err(payload) = told {
-            tracing::error!(%key, "exit hook panicked: {}", super::panic_text(payload));
-        }
-    }
-
     fn show(&self, ctx: &Context<Self>) {
         ctx.set_details(Details {
             running: self.running.len(),
@@ -260,12 +255,9 @@ impl<K: PoolKey, B: Behaviour> Pool<K, B> {
 
 impl<K: PoolKey, B: Behaviour> Drop for Pool<K, B> {
     /// After a graceful stop nobody is left here. After a failure of the pool ractor kills the
-    /// children, and what they held is released now.
+    /// children; what they held has drop guards of its own.
     fn drop(&mut self) {
-        for (key, mut member) in std::mem::take(&mut self.members) {
-            if member.slot.cell().is_some() {
-                self.tell_exit(&key, ExitCause::Killed);
-            }
+        for mut member in std::mem::take(&mut self.members).into_values() {
             member.slot.finish();
             self.roster.forget(member.slot.address());
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::behaviour::Behaviour;
 use super::mailbox::Message;
 use super::restart::RestartPolicy;
-use super::view::ExitCause;
 
 /// What names a child: shown in its id, and ordered, so that a simulation repeats itself.
 pub trait PoolKey: Ord + Clone + fmt::Display + Send + Sync + 'static {}
@@ -45,12 +44,10 @@ impl Default for PoolSettings {
 }
 
 type Factory<K, B> = Arc<dyn Fn(&K) -> <B as Behaviour>::Args + Send + Sync>;
-type OnExit<K> = Arc<dyn Fn(&K, ExitCause) + Send + Sync>;
 
 /// All it takes to build a pool.
 pub struct PoolArgs<K, B: Behaviour> {
     pub(super) factory: Factory<K, B>,
-    pub(super) on_exit: OnExit<K>,
     pub(super) settings: PoolSettings,
 }
 
@@ -60,21 +57,13 @@ impl<K, B: Behaviour> PoolArgs<K, B> {
         settings: PoolSettings,
         factory: impl Fn(&K) -> B::Args + Send + Sync + 'static,
     ) -> Self {
-        Self { factory: Arc::new(factory), on_exit: Arc::new(|_, _| {}), settings }
-    }
-
-    /// Called after a child failed or was killed, before anything follows: the place to release
-    /// what it held. Must not block.
-    pub fn on_exit(mut self, hook: impl Fn(&K, ExitCause) + Send + Sync + 'static) -> Self {
-        self.on_exit = Arc::new(hook);
-        self
+        Self { factory: Arc::new(factory), settings }
     }
 }
 
 impl<K, B: Behaviour> Clone for PoolArgs<K, B> {
     fn clone(&self) -> Self {
-        let (factory, on_exit) = (self.factory.clone(), self.on_exit.clone());
-        Self { factory, on_exit, settings: self.settings.clone() }
+        Self { factory: self.factory.clone(), settings: self.settings.clone() }
     }
 }
 
@@ -82,6 +71,13 @@ impl<K, B: Behaviour> Clone for PoolArgs<K, B> {
 pub enum PoolMsg<K, M> {
     /// Forwards a message to the child of this key, starting it on first use.
     Route {
+        /// The child.
+        key: K,
+        /// Its message.
+        message: M,
+    },
+    /// Forwards a message to the child of this key if it runs; nothing is started for it.
+    Tell {
         /// The child.
         key: K,
         /// Its message.
@@ -108,6 +104,7 @@ impl<K: PoolKey, M: Message> Message for PoolMsg<K, M> {
     fn name(&self) -> &'static str {
         match self {
             Self::Route { .. } => "route",
+            Self::Tell { .. } => "tell",
             Self::Stop { .. } => "stop",
             Self::Restart { .. } => "restart",
             Self::Tick(Tick(Some(_))) => "due",
@@ -115,6 +112,6 @@ impl<K: PoolKey, M: Message> Message for PoolMsg<K, M> {
         }
     }
     fn abandoned(&self) -> bool {
-        matches!(self, Self::Route { message, .. } if message.abandoned())
+        matches!(self, Self::Route { message, .. } | Self::Tell { message, .. } if message.abandoned())
     }
 }

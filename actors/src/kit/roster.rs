@@ -185,6 +185,14 @@ impl Roster {
         self.inject(id, super::line::Fault::Error)
     }
 
+    /// The actor is busy, after the messages that wait now, until it is let go or made to fail:
+    /// what is sent to it meanwhile waits.
+    pub fn hold(&self, id: &ActorId) -> Result<Hold, ControlError> {
+        let (end, until) = tokio::sync::oneshot::channel();
+        self.inject(id, super::line::Fault::Hold(until))?;
+        Ok(Hold(end))
+    }
+
     /// The actor is killed at once, in the middle of whatever it does.
     pub fn kill(&self, id: &ActorId) -> Result<(), ControlError> {
         let cell = self.entry(id)?.cell().ok_or_else(|| ControlError::NotRunning(id.clone()))?;
@@ -195,6 +203,25 @@ impl Roster {
     fn inject(&self, id: &ActorId, fault: super::line::Fault) -> Result<(), ControlError> {
         let sent = self.entry(id)?.inject(fault);
         if sent { Ok(()) } else { Err(ControlError::NotRunning(id.clone())) }
+    }
+}
+
+/// Keeps an actor busy; dropping it lets the actor go on unharmed.
+#[cfg(any(test, feature = "testkit"))]
+#[derive(Debug)]
+#[must_use = "dropping it lets the actor go"]
+pub struct Hold(tokio::sync::oneshot::Sender<super::line::Fault>);
+
+#[cfg(any(test, feature = "testkit"))]
+impl Hold {
+    /// The actor panics with its backlog behind it.
+    pub fn panic(self) {
+        let _ = self.0.send(super::line::Fault::Panic);
+    }
+
+    /// The actor fails with its backlog behind it.
+    pub fn fail(self) {
+        let _ = self.0.send(super::line::Fault::Error);
     }
 }
 

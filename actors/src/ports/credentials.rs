@@ -18,13 +18,15 @@ pub trait Credentials: Send + Sync + 'static {
 
     /// Seals and stores a key that was checked against the platform. Clears an
     /// auth pause and makes every scope of the team due at once. What becomes
-    /// of a key whose account is not the mirrored one, `other` decides.
+    /// of a key whose account is not the mirrored one, `other` decides; `by` is
+    /// noted as who set it.
     async fn replace(
         &self,
         team: TeamId,
         key: SecretString,
         owner_uid: i64,
         other: OnOtherAccount,
+        by: &str,
     ) -> PortResult<()>;
 
     /// Erases the key; the team rests.

@@ -18,6 +18,10 @@ pub trait Outbox: Send + Sync + 'static {
     /// without events.
     async fn bounds(&self, team: TeamId) -> PortResult<Option<OutboxBounds>>;
 
+    /// Those of these teams that are not mirrored, or not any more: nothing
+    /// will be told of them.
+    async fn gone(&self, teams: &[TeamId]) -> PortResult<Vec<TeamId>>;
+
     /// Takes or keeps the relay lease, and answers the oldest events that were
     /// not relayed; `None` while another replica holds the lease.
     async fn unrelayed(

@@ -16,7 +16,8 @@ pub enum Signal {
     QueueMoved,
     /// A team's outbox grew: for the broadcaster.
     Outbox(TeamId),
-    /// A run should stop: a team was removed, or an operator cancelled it.
+    /// Leases of a team's runs were taken away: it was removed, changed its
+    /// account, or a run was cancelled. For whoever runs it or tells of it.
     RunsChanged(TeamId),
 }
 

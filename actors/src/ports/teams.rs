@@ -13,8 +13,13 @@ use crate::domain::{PlatformId, TeamId};
 #[async_trait]
 pub trait Teams: Send + Sync + 'static {
     /// Adds a team or updates its name and platform; its scopes exist from
-    /// then on and are due once it has a key.
+    /// then on and are due once it has a key. A team that moves to another
+    /// platform loses its key, and what runs for it commits nothing; what
+    /// becomes of its mirror, [`NewTeam::same_account`] decides.
     async fn put(&self, team: &NewTeam) -> PortResult<TeamView>;
+
+    /// One team.
+    async fn get(&self, team: TeamId) -> PortResult<Option<TeamView>>;
 
     /// Every team, by id.
     async fn list(&self) -> PortResult<Vec<TeamView>>;
@@ -25,13 +30,14 @@ pub trait Teams: Send + Sync + 'static {
 
     /// Pauses or resumes every scope of a team. A resume forgets the count of
     /// failures and makes the team due.
-    async fn set_paused(&self, team: TeamId, paused: Option<String>) -> PortResult<bool>;
+    async fn set_paused(&self, team: TeamId, paused: Option<Pause>) -> PortResult<bool>;
 
     /// Who takes part.
     async fn rollout(&self) -> PortResult<Rollout>;
 
-    /// Changes who takes part; a team taken out finishes its run.
-    async fn set_rollout(&self, rollout: &Rollout) -> PortResult<()>;
+    /// Changes who takes part, and notes who wanted it; a team taken out
+    /// finishes its run.
+    async fn set_rollout(&self, rollout: &Rollout, by: &str) -> PortResult<()>;
 }
 
 /// A team to be mirrored.
@@ -43,8 +49,21 @@ pub struct NewTeam {
     pub name: String,
     /// Base URL of its platform, e.g. `https://app.hoster.example`.
     pub platform_url: String,
-    /// Cohorts it belongs to.
-    pub cohorts: Vec<String>,
+    /// Cohorts it belongs to; `None` keeps those it has.
+    pub cohorts: Option<Vec<String>>,
+    /// Whether another platform URL leads to the account that is mirrored.
+    /// Then mirror and owner stay, and the next key must be that owner's.
+    /// Otherwise the old mirror is archived, and the team starts anew.
+    pub same_account: bool,
+}
+
+/// Why a team rests by the will of people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Who wants it: the subject of a token.
+    pub by: String,
+    /// For whoever wonders later.
+    pub reason: String,
 }
 
 /// A team as operators see it.
@@ -75,7 +94,8 @@ pub struct TeamView {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rollout {
-    /// The master switch, `ENABLE_VZ_SYNC_PIPELINE`.
+    /// The switch of all processes at once; each has its own besides
+    /// (`ENABLE_VZ_SYNC_PIPELINE`), and both must be on.
     pub enabled: bool,
     /// Every team, whatever the rest says.
     pub everyone: bool,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::guard::LOCK_TIMEOUT;
+use super::stop::Stopper;
 use crate::parts::Parts;
 use crate::ports::store::Lease;
 
@@ -22,14 +23,17 @@ pub(super) enum TrustEnd {
     RanOut,
 }
 
-/// Renews until trust ends; never returns before.
-pub(super) async fn keep(parts: &Parts, lease: &Lease) -> TrustEnd {
+/// Renews until trust ends, at once when it is doubted; never returns before.
+pub(super) async fn keep(parts: &Parts, lease: &Lease, stopper: &Stopper) -> TrustEnd {
     let settings = &parts.settings;
     let (ttl, margin) = (settings.lease_ttl, settings.lease_margin);
     let mut trusted_until = lease.asked_at + ttl.saturating_sub(margin);
     let mut next = lease.asked_at + ttl / 3;
     loop {
-        tokio::time::sleep_until(next.min(trusted_until)).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next.min(trusted_until)) => {}
+            () = stopper.doubted() => {}
+        }
         if Instant::now() >= trusted_until {
             return TrustEnd::RanOut;
         }

@@ -58,6 +58,8 @@ pub enum TeamSyncMsg {
         /// Who.
         by: String,
     },
+    /// The lease of the run in hand may have been taken away.
+    Doubt,
     /// The run in hand entered a phase or got further in it.
     Moved(RunView),
     /// The run in hand ended.
@@ -69,6 +71,7 @@ impl Message for TeamSyncMsg {
         match self {
             Self::Run(_) => "run",
             Self::Cancel { .. } => "cancel",
+            Self::Doubt => "doubt",
             Self::Moved(_) => "moved",
             Self::Ended(_) => "ended",
         }
@@ -132,6 +135,11 @@ impl Behaviour for TeamSync {
             TeamSyncMsg::Cancel { by } => {
                 if let Some(current) = &self.current {
                     current.stopper.stop(StopWhy::Cancelled(by));
+                }
+            }
+            TeamSyncMsg::Doubt => {
+                if let Some(current) = &self.current {
+                    current.stopper.doubt();
                 }
             }
             TeamSyncMsg::Moved(view) => {

@@ -297,7 +297,7 @@ async fn supervise(parts: &Parts, lease: &Lease, teller: Teller, stopper: &Stopp
                 Stop::Settle(Ending::HandedBack, Sustained::No, RunEnd::HandedBack)
             }
         },
-        end = keeper::keep(parts, lease) => {
+        end = keeper::keep(parts, lease, stopper) => {
             let why = match end { TrustEnd::Lost => "lost", TrustEnd::RanOut => "ran_out" };
             warn!(event = "vz_sync_lease_lost", team_id = lease.name.key.team.0, scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0, reason = why, "run stopped itself");
             // Its job is queued again by whoever frees the lease; until then

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Why a run should stop.
@@ -18,6 +19,7 @@ pub(super) enum StopWhy {
 pub(super) struct Stopper {
     token: CancellationToken,
     why: Arc<Mutex<Option<StopWhy>>>,
+    doubt: Arc<Notify>,
 }
 
 impl Stopper {
@@ -25,6 +27,17 @@ impl Stopper {
     pub(super) fn stop(&self, why: StopWhy) {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         self.token.cancel();
+    }
+
+    /// Tells the run that its lease may have been taken away. It asks the store
+    /// instead of believing it.
+    pub(super) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Resolves once for all doubts since the last time.
+    pub(super) async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// Resolves once the run should stop.

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::ports::replicas::ReplicaInfo;
 use crate::ports::store::{Change, LeaseAsk, SyncRequest, Upsert, UpsertKind};
-use crate::ports::teams::NewTeam;
+use crate::ports::teams::{NewTeam, Pause};
 
 /// The owner whose environments the fixtures describe.
 pub const OWNER_UID: i64 = 7001;
@@ -58,8 +58,14 @@ pub fn team(id: i64) -> NewTeam {
         id: TeamId(id),
         name: format!("team {id}"),
         platform_url: "https://app.platform.example".to_owned(),
-        cohorts: Vec::new(),
+        cohorts: None,
+        same_account: false,
     }
+}
+
+/// A pause by hand.
+pub fn pause(reason: &str) -> Pause {
+    Pause { by: "tester".to_owned(), reason: reason.to_owned() }
 }
 
 /// A team's environments scope.

@@ -142,10 +142,10 @@ impl Universe {
             world.environments = (1..=environments).map(|n| Environment::new(n, nodes)).collect();
         });
         let everyone = Rollout { enabled: true, everyone: true, ..Rollout::default() };
-        self.store.set_rollout(&everyone).await.unwrap();
+        self.store.set_rollout(&everyone, "tester").await.unwrap();
         self.store.put(&new).await.unwrap();
         let key = SecretString::from(format!("key-of-{id}"));
-        self.store.replace(new.id, key, OWNER_UID, OnOtherAccount::Refuse).await.unwrap();
+        self.store.replace(new.id, key, OWNER_UID, OnOtherAccount::Refuse, "tester").await.unwrap();
         self.teams.push(new.id);
         new.id
     }

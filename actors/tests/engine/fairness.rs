@@ -120,3 +120,29 @@ async fn no_more_run_at_once_than_there_are_permits() {
     }
     universe.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_intake_that_falls_does_not_forget_what_runs() {
+    let mut universe = Universe::new(2);
+    for id in 1..=20 {
+        let team = universe.team(id, 1, 1).await;
+        universe.platform.with_world(team, |world| world.latency = secs(10));
+    }
+    universe.start_replica().await;
+    let running = |universe: &Universe| {
+        universe.scopes().iter().filter(|scope| scope.running.is_some()).count()
+    };
+    let intake = vz_sync_actors::kit::ActorId::root().child("job_intake");
+    for _ in 0..3 {
+        // A backlog of first loads: as many run as may, one permit is kept for people.
+        universe.until("all permits are taken", || running(&universe) == 4).await;
+        universe.handle().roster().kill(&intake).unwrap();
+        for _ in 0..150 {
+            pass(std::time::Duration::from_millis(100)).await;
+            let now = running(&universe);
+            assert!(now <= 4, "{now} runs at once after the intake fell");
+        }
+    }
+    universe.settle().await;
+    universe.shutdown().await;
+}

@@ -1,12 +1,14 @@
 //! Each actor of the tree in turn is killed, panics and fails in the middle
 //! of a run: it comes back with backoff behind the same address, the job is
-//! done in the end, and no other team notices.
+//! done in the end, and no other team notices. The same with messages waiting
+//! in its mailbox, which are lost with it.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use vz_sync_actors::domain::{Class, EventBody, JobState, ScopeKey, TeamId};
 use vz_sync_actors::kit::{ActorId, ActorState, ExitCause, Roster};
+use vz_sync_actors::ports::signals::{Signal, Signals as _};
 use vz_sync_actors::testkit::Universe;
 
 use crate::common::*;
@@ -16,6 +18,8 @@ enum Fault {
     Kill,
     Panic,
     Error,
+    /// An operator restarts it.
+    Restart,
 }
 
 impl Fault {
@@ -24,13 +28,15 @@ impl Fault {
             Self::Kill => roster.kill(id),
             Self::Panic => roster.inject_panic(id),
             Self::Error => roster.inject_error(id),
+            Self::Restart => roster.restart(id),
         }
         .unwrap();
     }
 
     const fn cause(self) -> ExitCause {
         match self {
-            Self::Kill => ExitCause::Killed,
+            // One that is busy does not stop in time.
+            Self::Kill | Self::Restart => ExitCause::Killed,
             Self::Panic => ExitCause::Panic,
             Self::Error => ExitCause::Error,
         }
@@ -172,3 +178,99 @@ async fn an_actor_that_cannot_be_kept_up_fails_the_tree_and_no_run() {
     assert_eq!(universe.ended(team, job).await.attempt, 1, "the siblings run on");
     universe.shutdown().await;
 }
+
+/// Strikes an actor in whose mailbox messages wait. All of them are lost with
+/// it, and still everything goes on: no poll comes within the test, so a nudge
+/// that was thought to wait would silence the actor for good.
+async fn strike_with_backlog(name: &str, fault: Fault) {
+    let hour = secs(3600);
+    let mut universe = Universe::new(7).tuned(move |settings| {
+        settings.poll = hour;
+        settings.dispatch_poll = hour;
+        settings.outbox_poll = hour;
+    });
+    let team = universe.team(1, 5, 1).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    let id = if name == "team_sync" { its_actor(team) } else { root(name) };
+    let what = format!("{id} after {fault:?} with a backlog");
+    let roster = universe.handle().roster().clone();
+    // With a subscriber, so that the broadcaster has something to tail.
+    let _subscription = universe.handle().subscribe(team).await.unwrap();
+    // A child of the pool is there while it is needed.
+    let up = |id: &ActorId| {
+        let state = roster.get(id).map(|view| view.state);
+        matches!(state, Some(ActorState::Idle | ActorState::Busy))
+    };
+    assert!(up(&id), "{what}: it runs");
+
+    let held = roster.hold(&id).unwrap();
+    let depth = || roster.get(&id).unwrap().mailbox.depth;
+    universe.until("it is held", || depth() == 0).await;
+    let job = universe.trigger(team, Environments, Class::Manual).await;
+    universe.handle().nudge();
+    universe.signals.send(Signal::QueueMoved);
+    universe.signals.send(Signal::Outbox(team));
+    universe.until("messages wait", || depth() > 0).await;
+    let began = Instant::now();
+    match fault {
+        Fault::Panic => held.panic(),
+        Fault::Error => held.fail(),
+        Fault::Kill | Fault::Restart => fault.strike(&roster, &id),
+    }
+    universe.until("it fell", || roster.get(&id).unwrap().last_exit.is_some()).await;
+    assert_eq!(roster.get(&id).unwrap().last_exit.unwrap().cause, fault.cause(), "{what}");
+    let ended = universe.ended(team, job).await;
+    assert_eq!(ended.state, JobState::Succeeded, "{what}");
+    let took = began.elapsed();
+    // A pool has most time to stop before it is killed.
+    assert!(took < secs(40), "{what}: the job ended after {took:?}");
+
+    // And again, once nobody looks because of the start.
+    universe.until("it is up again", || up(&id)).await;
+    let mut subscription = universe.handle().subscribe(team).await.unwrap();
+    for round in 1..=2 {
+        pass(secs(5)).await;
+        let began = Instant::now();
+        let again = universe.sync(team, Environments).await;
+        assert_eq!(again.state, JobState::Succeeded, "{what}");
+        assert!(began.elapsed() < secs(2), "{what}, round {round}: {:?}", began.elapsed());
+        loop {
+            let told = tokio::time::timeout(secs(2), subscription.live.recv()).await;
+            let told = told.unwrap_or_else(|_| panic!("{what}, round {round}: nobody is told"));
+            if matches!(&told.unwrap().event.body, EventBody::Completed(c) if c.job_id == again.id)
+            {
+                break;
+            }
+        }
+    }
+    universe.settle().await;
+    universe.shutdown().await;
+}
+
+macro_rules! each_actor_with_a_backlog {
+    ($($actor:ident),+ $(,)?) => {
+        /// Actors that others send to; the rest only ever have their own timers.
+        mod with_a_backlog {
+            use super::*;
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $actor() {
+                    for fault in [Fault::Kill, Fault::Panic, Fault::Error, Fault::Restart] {
+                        strike_with_backlog(stringify!($actor), fault).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
+each_actor_with_a_backlog!(
+    pulse,
+    event_broadcaster,
+    team_pool,
+    team_sync,
+    job_intake,
+    dispatcher,
+    scheduler,
+);

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use vz_sync_actors::domain::{Class, EventBody, JobState, Mode};
+use vz_sync_actors::ports::signals::{Signal, Signals as _};
 use vz_sync_actors::ports::store::{Requested, Store as _};
+use vz_sync_actors::ports::teams::Teams as _;
+use vz_sync_actors::subscription::Subscription;
 use vz_sync_actors::testkit::Universe;
 use vz_sync_actors::testkit::fixtures::{Environment, environments_of, replica_id, sync_request};
 use vz_sync_actors::testkit::platform::{Behaviour, Method};
@@ -193,6 +197,82 @@ async fn a_job_cancelled_in_the_store_stops_at_its_next_renewal() {
     assert!(began.elapsed() <= secs(61), "{:?}", began.elapsed());
     assert_eq!(universe.job(team, job).state, JobState::Cancelled);
     assert_eq!(events_of(&universe, team, job).len(), 1);
+    universe.shutdown().await;
+}
+
+/// Reads a subscription to its end.
+async fn closed(subscription: &mut Subscription) {
+    loop {
+        match subscription.live.recv().await {
+            Ok(_) => {}
+            Err(RecvError::Closed) => return,
+            Err(RecvError::Lagged(_)) => panic!("it was read at once"),
+        }
+    }
+}
+
+/// A team with a run on its way that takes long, the actor that runs it, and
+/// whether that run has ended as overtaken.
+async fn long_run() -> (Universe, vz_sync_actors::domain::TeamId, impl Fn() -> bool) {
+    let mut universe = Universe::new(3).tuned(|settings| settings.run_timeout = secs(3600));
+    let team = universe.team(1, 5, 1).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    universe.platform.with_world(team, |world| world.latency = secs(1000));
+    universe.trigger(team, Environments, Class::Manual).await;
+    universe.until("it runs", || universe.scope(team, Environments).lease.is_some()).await;
+    let actor = vz_sync_actors::kit::ActorId::root().child("team_pool").child(environments_of(1));
+    let roster = universe.handle().roster().clone();
+    let stopped = move || roster.get(&actor).unwrap().details["last_outcome"] == "overtaken";
+    (universe, team, stopped)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_teams_run_stops_and_its_subscriptions_end_at_once() {
+    let (mut universe, team, stopped) = long_run().await;
+    let other = universe.team(2, 1, 1).await;
+    let mut subscription = universe.handle().subscribe(team).await.unwrap();
+    let mut others = universe.handle().subscribe(other).await.unwrap();
+    let began = Instant::now();
+    assert!(universe.store.remove(team).await.unwrap());
+    universe.signals.send(Signal::RunsChanged(team));
+    universe.until("it stopped", stopped).await;
+    closed(&mut subscription).await;
+    assert!(began.elapsed() < secs(1), "{:?}", began.elapsed());
+    assert!(universe.handle().subscribe(team).await.is_err(), "there is nothing to wait for");
+    assert!(others.live.recv().await.is_ok(), "another team is not disturbed");
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_whose_signal_is_lost_is_found_by_looking() {
+    let (mut universe, team, stopped) = long_run().await;
+    let mut subscription = universe.handle().subscribe(team).await.unwrap();
+    let began = Instant::now();
+    assert!(universe.store.remove(team).await.unwrap());
+    closed(&mut subscription).await;
+    assert!(began.elapsed() <= secs(2), "at the next poll: {:?}", began.elapsed());
+    assert!(!stopped(), "control: only a signal is that quick");
+    universe.until("it stopped", &stopped).await;
+    assert!(began.elapsed() <= secs(61), "at its next renewal: {:?}", began.elapsed());
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_lease_is_doubted_but_sound_goes_on() {
+    let (mut universe, team, _) = long_run().await;
+    let mut subscription = universe.handle().subscribe(team).await.unwrap();
+    let job = universe.scope(team, Environments).running.unwrap().id;
+    universe.signals.send(Signal::RunsChanged(team));
+    let ended = universe.ended(team, job).await;
+    assert_eq!((ended.state, ended.attempt), (JobState::Succeeded, 1));
+    let told = loop {
+        let told = subscription.live.recv().await.expect("it is still open");
+        if told.event.no.is_some() {
+            break told.event.clone();
+        }
+    };
+    assert_eq!(told, events_of(&universe, team, job)[0]);
     universe.shutdown().await;
 }
 

@@ -1,11 +1,41 @@
 //! From a trigger to a row and an event.
 
 use vz_sync_actors::domain::{Class, DataType, EventBody, EventNo, JobState, Mode};
+use vz_sync_actors::kit::ActorId;
 use vz_sync_actors::ports::reads::{ChangeQuery, Reads as _};
+use vz_sync_actors::ports::store::{Requested, Resting};
 use vz_sync_actors::testkit::Universe;
-use vz_sync_actors::testkit::fixtures::Environment;
+use vz_sync_actors::testkit::fixtures::{Environment, environments_of, sync_request};
+use vz_sync_actors::testkit::platform::Method;
 
 use crate::common::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_pipeline_is_off_leaves_everything_to_others() {
+    let mut universe = Universe::new(1).tuned(|settings| settings.pipeline = false);
+    let team = universe.team(1, 3, 2).await;
+    let off = universe.start_replica().await;
+    pass(secs(3 * 3600)).await;
+    assert_eq!(universe.platform.count(team, Method::Environments), 0);
+    assert!(universe.scopes().iter().all(|scope| scope.queued.is_none()), "nothing was claimed");
+    let ask = sync_request(environments_of(1), Class::Manual);
+    let refused = universe.replica(off).trigger(&ask).await.unwrap();
+    assert_eq!(refused, Requested::Resting(Resting::OutOfRollout));
+
+    let mut universe = universe.tuned(|_| {});
+    let on = universe.start_replica().await;
+    universe.settle().await;
+    let taken = universe.replica(on).trigger(&ask).await.unwrap();
+    let Requested::Accepted(jobs) = taken else { panic!("control: {taken:?}") };
+    assert_eq!(universe.ended(team, jobs[0].job_id).await.state, JobState::Succeeded);
+    let intake = |replica| {
+        let id = ActorId::root().child("job_intake");
+        universe.replica(replica).roster().get(&id).unwrap().details["routed_total"].clone()
+    };
+    assert!(intake(off).is_null(), "it had no message to handle");
+    assert!(intake(on).is_number(), "control");
+    universe.shutdown().await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_trigger_becomes_rows_and_a_numbered_event() {

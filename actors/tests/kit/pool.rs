@@ -32,14 +32,13 @@ fn settings() -> PoolSettings {
 async fn fixture(settings: PoolSettings) -> Fixture {
     let (roster, journal) = (roster(), Journal::default());
     let pool = Mailbox::new::<Pool<u32, Probe>>(ActorId::root().child("pool"), 1000, &roster);
-    let (exits, made) = (journal.clone(), journal.clone());
+    let made = journal.clone();
     let factory_fails = Arc::new(AtomicBool::new(false));
     let fails = factory_fails.clone();
     let args = PoolArgs::<u32, Probe>::new(settings, move |key| {
         assert!(!fails.load(Ordering::Relaxed), "factory fails");
         ProbeArgs::new(key.to_string(), &made)
-    })
-    .on_exit(move |key, cause| exits.write(format!("{key} exits: {}", cause.as_str())));
+    });
     let child = Child::permanent::<Pool<u32, Probe>>(&pool, args, policy());
     let tree = Supervised::start(&roster, vec![child]).await.unwrap();
     Fixture { tree, pool, journal, factory_fails }
@@ -94,6 +93,16 @@ async fn a_child_starts_on_first_use_and_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_does_not_run_is_not_started_to_be_told() {
+    let f = fixture(settings()).await;
+    let tell = |reply| PoolMsg::Tell { key: 1, message: ProbeMsg::Count(reply) };
+    assert!(f.pool.ask(SECOND, tell).await.is_err());
+    assert_eq!(f.journal.count("1 starts"), 0);
+    assert_eq!(f.count(1).await, Ok(1));
+    assert_eq!(f.pool.ask(SECOND, tell).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_child_is_passivated_and_starts_again_when_needed() {
     let f = fixture(settings()).await;
     f.count(1).await.unwrap();
@@ -102,7 +111,6 @@ async fn an_idle_child_is_passivated_and_starts_again_when_needed() {
     tokio::time::sleep(Duration::from_secs(16)).await;
     assert!(f.view(1).is_none(), "forgotten, not merely stopped");
     assert_eq!(f.journal.count("1 stops"), 1, "gracefully");
-    assert_eq!(f.journal.count("1 exits: clean"), 0, "which is no exit to tell");
     assert_eq!(f.count(2).await, Ok(2), "the younger one stays");
     assert_eq!(f.count(1).await, Ok(1));
 }
@@ -135,12 +143,12 @@ async fn a_message_that_meets_a_stopping_child_goes_to_the_next_incarnation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_is_told_and_touches_nobody_else() {
+async fn a_crash_touches_nobody_else() {
     let f = fixture(settings()).await;
     f.count(1).await.unwrap();
     f.count(2).await.unwrap();
     f.crash(1).await;
-    assert_eq!(f.journal.count("1 exits: panic"), 1);
+    assert_eq!(f.view(1).unwrap().last_exit.unwrap().cause, ExitCause::Panic);
     assert_eq!(f.count(2).await, Ok(2));
     until("restarted", || f.state(1) == Some(ActorState::Idle)).await;
     assert_eq!(f.count(1).await, Ok(1));
@@ -238,12 +246,12 @@ async fn a_parked_child_that_nobody_needs_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stuck_child_is_killed_after_its_stop_time_out_and_told() {
+async fn a_stuck_child_is_killed_after_its_stop_time_out() {
     let f = fixture(settings()).await;
     let _stuck = f.hold(1).await;
     f.pool.cast(PoolMsg::Restart { key: 1 }).unwrap();
     until("restarted", || f.journal.count("1 starts") == 2).await;
-    assert_eq!(f.journal.count("1 exits: killed"), 1);
+    assert_eq!(f.view(1).unwrap().last_exit.unwrap().cause, ExitCause::Killed);
     assert_eq!(f.count(1).await, Ok(1));
 }
 
@@ -277,11 +285,15 @@ async fn stopping_the_tree_stops_the_children_gracefully_and_reports_the_stuck_o
 #[tokio::test(start_paused = true)]
 async fn the_failure_of_the_pool_itself_releases_what_its_children_held() {
     let f = fixture(settings()).await;
-    f.count(1).await.unwrap();
+    let (_signal, until_told) = oneshot::channel();
+    f.route(1, ProbeMsg::Task(until_told));
     let _stuck = f.hold(2).await;
+    f.route(2, ProbeMsg::Carry(Token(f.journal.clone())));
+    until("all is with its child", || f.view(2).is_some_and(|view| view.mailbox.depth == 1)).await;
     f.tree.roster().inject_panic(f.pool.id()).unwrap();
-    until("told", || f.journal.count("2 exits: killed") == 1).await;
-    assert_eq!(f.journal.count("1 exits: killed"), 1);
+    // The task of the one and the message that waits for the other.
+    until("released", || f.journal.count("token dropped") == 2).await;
+    assert_eq!(f.journal.count("carried"), 0);
     until("up", || f.tree.roster().get(f.pool.id()).unwrap().state == ActorState::Idle).await;
     assert!(f.view(1).is_none());
     assert_eq!(f.count(1).await, Ok(1), "the same address, an empty pool");

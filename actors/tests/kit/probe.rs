@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use vz_sync_actors::kit::*;
 
@@ -94,11 +94,14 @@ pub struct ProbeArgs {
     pub name: String,
     pub journal: Journal,
     pub plan: StartPlan,
+    /// `start` hangs until it is told to go on.
+    pub hang: Option<Arc<Notify>>,
 }
 
 impl ProbeArgs {
     pub fn new(name: impl Into<String>, journal: &Journal) -> Self {
-        Self { name: name.into(), journal: journal.clone(), plan: Arc::new(|_| Ok(())) }
+        let (name, journal) = (name.into(), journal.clone());
+        Self { name, journal, plan: Arc::new(|_| Ok(())), hang: None }
     }
 }
 
@@ -121,6 +124,9 @@ impl Behaviour for Probe {
         let before = args.journal.count(&line);
         args.journal.write(line);
         (args.plan)(before)?;
+        if let Some(hang) = &args.hang {
+            hang.notified().await;
+        }
         ctx.set_details(serde_json::json!({ "handled": 0 }));
         Ok(Self { args, handled: 0, task: None, timer: None })
     }

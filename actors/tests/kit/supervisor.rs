@@ -196,6 +196,93 @@ async fn a_temporary_child_never_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_transient_child_past_its_intensity_stays_failed_and_the_tree_goes_on() {
+    let (roster, journal) = (roster(), Journal::default());
+    let (bad, good) = (probe("bad", 10, &roster), probe("good", 10, &roster));
+    let policy = RestartPolicy { intensity: 2, ..policy() };
+    let child = |mailbox, name| {
+        Child::transient::<Probe>(mailbox, ProbeArgs::new(name, &journal), policy.clone())
+    };
+    let children = vec![child(&bad, "bad"), child(&good, "good")];
+    let tree = Supervised::start(&roster, children).await.unwrap();
+    for round in 1..=2 {
+        tree.roster().inject_panic(bad.id()).unwrap();
+        until("restarted", || restarts(&bad) == round).await;
+        assert_eq!(count(&bad).await, Ok(1));
+    }
+    tree.roster().inject_panic(bad.id()).unwrap();
+    until("failed", || bad.vitals().state() == ActorState::Failed).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(journal.count("bad starts"), 3, "nobody starts it again");
+    let why = bad.cast(ProbeMsg::Note("gone")).unwrap_err().why;
+    assert_eq!(why, Why::Down { restart_in: None });
+    assert!(tree.failed().now_or_never().is_none(), "only a permanent child fails the tree");
+    assert_eq!(count(&good).await, Ok(1));
+    let report = tree.shutdown().await;
+    assert!(report.overdue.is_empty());
+    assert_eq!((journal.count("good stops"), journal.count("bad stops")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_child_has_the_time_to_stop_that_it_asked_for() {
+    let (roster, journal) = (roster(), Journal::default());
+    let mailboxes: Vec<_> = IDS.iter().map(|name| probe(name, 10, &roster)).collect();
+    let child = |index: usize| {
+        let args = ProbeArgs::new(IDS[index], &journal);
+        Child::permanent::<Probe>(&mailboxes[index], args, policy())
+    };
+    let (short, long) = (SECOND, Duration::from_secs(20));
+    let children = vec![child(0).stop_timeout(long), child(1), child(2).stop_timeout(short)];
+    let tree = Supervised::start(&roster, children).await.unwrap();
+    let (slow, _stuck) = (hold(&mailboxes[0]).await, hold(&mailboxes[2]).await);
+    let began = tokio::time::Instant::now();
+    // Longer than the default, shorter than what it asked for.
+    let let_go = async {
+        tokio::time::sleep(short + Duration::from_secs(15)).await;
+        slow.send(()).unwrap();
+    };
+    let (report, ()) = tokio::join!(tree.shutdown(), let_go);
+    assert_eq!(report.overdue, [mailboxes[2].id().clone()]);
+    assert_eq!(began.elapsed(), short + Duration::from_secs(15));
+    assert_eq!((journal.count("a stops"), journal.count("c stops")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tree_that_is_dropped_still_ends_in_order() {
+    let (tree, mailboxes, journal) = three(policy()).await;
+    drop(tree);
+    let ended = || mailboxes.iter().all(|m| m.vitals().state() == ActorState::Stopped);
+    until("all stopped", ended).await;
+    assert_eq!(journal.lines()[3..], ["c stops", "b stops", "a stops"]);
+    let why = mailboxes[0].cast(ProbeMsg::Note("gone")).unwrap_err().why;
+    assert_eq!(why, Why::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_holds_the_next_child_up_for_so_long_only() {
+    let (roster, journal) = (roster(), Journal::default());
+    let (slow, next) = (probe("slow", 10, &roster), probe("next", 10, &roster));
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let args = ProbeArgs { hang: Some(go_on.clone()), ..ProbeArgs::new("slow", &journal) };
+    let children = vec![
+        Child::permanent::<Probe>(&slow, args, policy()),
+        Child::permanent::<Probe>(&next, ProbeArgs::new("next", &journal), policy()),
+    ];
+    let began = tokio::time::Instant::now();
+    let tree = Supervised::start(&roster, children).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+    assert_eq!(journal.lines(), ["slow starts", "next starts"]);
+    assert_eq!(slow.vitals().state(), ActorState::Starting);
+    assert_eq!(count(&next).await, Ok(1));
+    slow.cast(ProbeMsg::Note("waited")).unwrap();
+    assert!(tree.is_alive(SECOND).await, "the supervisor does not wait for it");
+    go_on.notify_one();
+    until("handled", || journal.count("waited") == 1).await;
+    assert_eq!((restarts(&slow), count(&slow).await), (0, Ok(2)));
+    assert!(tree.shutdown().await.overdue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_on_request_stops_gracefully_and_forgets_past_exits() {
     let policy = RestartPolicy { intensity: 1, ..policy() };
     let (tree, mailbox, journal) = one_probe(10, policy).await;

@@ -1,5 +1,6 @@
 //! A team that goes over to another platform account: the old mirror is put
-//! away in the transaction that stores the new key.
+//! away in the transaction that stores the new key or moves the team to
+//! another platform.
 //!
 //! The statements are the apply's own where it has them. No event is told and
 //! no change row written: both belong to a job, and this is not one. Actions
@@ -17,10 +18,7 @@ const DATA_TYPES: &str = include_str!("sql/account_data_types.sql");
 const REQUEUE_JOB: &str = include_str!("sql/requeue_job.sql");
 const ARCHIVE: &str = include_str!("sql/archive.sql");
 const MARK_STALE: &str = include_str!("sql/mark_stale.sql");
-const EXPIRE_HOLDS: &str =
-    "UPDATE vz_sync_removal_holds SET state = 'expired', rejected_until = NULL,
-            decided_at = coalesce(decided_at, clock_timestamp()), decided_by = coalesce(decided_by, 'replaced account')
-     WHERE team_id = $1 AND state <> 'expired'";
+const EXPIRE_HOLDS: &str = include_str!("sql/account_expire_holds.sql");
 const EMPTY_QUARANTINE: &str = "DELETE FROM vz_sync_quarantine WHERE team_id = $1";
 
 /// Puts away what was mirrored. The caller makes the scopes due.
@@ -44,7 +42,7 @@ pub(super) async fn start_anew(work: &Work<'_>, team: TeamId) -> PortResult<()> 
 
 /// Takes the leases away. What ran is queued again, for the new account.
 /// Answers the fence of the environments, which writes the mirror, and the time.
-async fn stop_runs(work: &Work<'_>, team: TeamId) -> PortResult<(i64, OffsetDateTime)> {
+pub(super) async fn stop_runs(work: &Work<'_>, team: TeamId) -> PortResult<(i64, OffsetDateTime)> {
     let mut mirror = None;
     for row in work.rows(STATES, &[&team.0]).await? {
         let scope: String = get(&row, "scope")?;

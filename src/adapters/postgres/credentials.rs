@@ -28,8 +28,10 @@ const STORE: &str = include_str!("sql/credentials_store.sql");
 const DUE: &str = include_str!("sql/credentials_due.sql");
 const RESEAL: &str = include_str!("sql/credentials_reseal.sql");
 const PROBES: &str = include_str!("sql/credentials_probes.sql");
-const UNPAUSE: &str = "UPDATE team_settings SET auth_failed_at = NULL, auth_failed_reason = NULL
-                       WHERE team_id = $1 AND auth_failed_at IS NOT NULL";
+const OWNER: &str = include_str!("sql/credentials_owner.sql");
+const OWNED_BY: &str = include_str!("sql/credentials_owned_by.sql");
+const VALID: &str = include_str!("sql/credentials_valid.sql");
+const UNPAUSE: &str = include_str!("sql/credentials_unpause.sql");
 const FOREIGN: &str = include_str!("sql/credentials_foreign.sql");
 
 /// Keys in Postgres, sealed with a key ring.
@@ -105,17 +107,11 @@ impl Credentials for PgCredentials {
         key: SecretString,
         owner_uid: i64,
         other: OnOtherAccount,
+        by: &str,
     ) -> PortResult<()> {
         let mut client = connection(&self.pool).await?;
         let work = Work::begin(&mut client).await?;
-        let known = work
-            .maybe(
-                "SELECT t.owner_uid, p.base_url FROM teams t JOIN vz_platforms p ON p.id = t.platform_id
-                 WHERE t.id = $1 AND t.deleted_at IS NULL FOR NO KEY UPDATE OF t",
-                &[&team.0],
-            )
-            .await?
-            .ok_or_else(|| unknown(team))?;
+        let known = work.maybe(OWNER, &[&team.0]).await?.ok_or_else(|| unknown(team))?;
         let owner: Option<i64> = get(&known, "owner_uid")?;
         let left = owner.filter(|owner| *owner != owner_uid);
         if let (Some(owner), OnOtherAccount::Refuse) = (left, other) {
@@ -126,12 +122,8 @@ impl Credentials for PgCredentials {
         let sealed = self.ring.seal(purpose, &key).map_err(|error| refused(error.to_string()))?;
         drop(key);
         let text = sealed.to_text();
-        work.run(STORE, &[&team.0, &text.as_bytes(), &sealed.key_id()]).await?;
-        work.run(
-            "UPDATE teams SET owner_uid = $2 WHERE id = $1 AND owner_uid IS DISTINCT FROM $2",
-            &[&team.0, &owner_uid],
-        )
-        .await?;
+        work.run(STORE, &[&team.0, &text.as_bytes(), &sealed.key_id(), &by]).await?;
+        work.run(OWNED_BY, &[&team.0, &owner_uid]).await?;
         work.run(UNPAUSE, &[&team.0]).await?;
         if left.is_some() {
             account::start_anew(&work, team).await?;
@@ -158,12 +150,7 @@ impl Credentials for PgCredentials {
         let work = Work::begin(&mut client).await?;
         let alive = "SELECT FROM teams WHERE id = $1 AND deleted_at IS NULL";
         work.maybe(alive, &[&team.0]).await?.ok_or_else(|| unknown(team))?;
-        work.run(
-            "UPDATE team_credentials SET state = 'valid', validated_at = now(), next_probe_at = NULL
-             WHERE team_id = $1",
-            &[&team.0],
-        )
-        .await?;
+        work.run(VALID, &[&team.0]).await?;
         let cleared = work.run(UNPAUSE, &[&team.0]).await? > 0;
         if cleared {
             work.run(DUE, &[&team.0]).await?;

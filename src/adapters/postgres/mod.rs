@@ -7,6 +7,7 @@ pub mod credentials;
 mod error;
 pub mod migrate;
 pub mod outbox;
+pub mod ownership;
 pub mod platforms;
 pub mod pool;
 pub mod reads;

@@ -17,6 +17,7 @@ use super::call::{execute, get, refused, row, rows};
 
 const AFTER: &str = include_str!("sql/outbox_after.sql");
 const BOUNDS: &str = include_str!("sql/outbox_bounds.sql");
+const GONE: &str = include_str!("sql/outbox_gone.sql");
 const UNRELAYED: &str = include_str!("sql/outbox_unrelayed.sql");
 const RELAYED: &str = include_str!("sql/outbox_relayed.sql");
 
@@ -57,6 +58,15 @@ impl Outbox for PgOutbox {
                 })
             })
             .transpose()
+    }
+
+    async fn gone(&self, teams: &[TeamId]) -> PortResult<Vec<TeamId>> {
+        if teams.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<i64> = teams.iter().map(|team| team.0).collect();
+        let found = rows(&self.pool, GONE, &[&ids]).await?;
+        found.iter().map(|row| get(row, "team_id").map(TeamId)).collect()
     }
 
     async fn unrelayed(

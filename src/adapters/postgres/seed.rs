@@ -1,6 +1,8 @@
 //! What configuration tells the database at start.
 //!
 //! The rollout is filled once and then belongs to the people who change it.
+//! Whether a process takes part in it at all is its own setting and not
+//! stored: the rollout starts switched on.
 //! The age limits follow the configuration at every start, so that SQL readers
 //! judge freshness as the API does.
 
@@ -11,6 +13,8 @@ use vz_sync_actors::ports::PortResult;
 use super::call::{Work, connection};
 use super::teams::ROLLOUT_SET;
 use crate::config::Config;
+
+const LIMITS: &str = include_str!("sql/freshness_limits.sql");
 
 /// Fills the rollout if nothing has yet, and the age limits where they differ.
 pub async fn seed(pool: &Pool, config: &Config) -> PortResult<()> {
@@ -29,19 +33,14 @@ pub async fn seed(pool: &Pool, config: &Config) -> PortResult<()> {
     });
     let mut client = connection(pool).await?;
     let work = Work::begin(&mut client).await?;
+    let none = None::<&str>;
     // With 100 % everyone is in; the flag spares the hash.
     let everyone = percent == 100;
     work.run(
         ROLLOUT_SET,
-        &[&config.pipeline.enabled, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true],
+        &[&true, &everyone, &rollout.teams, &rollout.cohorts, &percent, &true, &none],
     )
     .await?;
-    work.run(
-        "UPDATE freshness_defaults f SET max_allowed_staleness_seconds = n.seconds
-         FROM unnest($1::text[], $2::int4[]) AS n (data_type, seconds)
-         WHERE f.data_type = n.data_type AND f.max_allowed_staleness_seconds <> n.seconds",
-        &[&types.as_slice(), &limits.as_slice()],
-    )
-    .await?;
+    work.run(LIMITS, &[&types.as_slice(), &limits.as_slice()]).await?;
     work.commit().await
 }

@@ -10,9 +10,10 @@ use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use vz_sync_actors::domain::{DataType, PlatformId, Scope, TeamId};
 use vz_sync_actors::ports::signals::Signal;
-use vz_sync_actors::ports::teams::{NewTeam, Rollout, TeamView, Teams};
+use vz_sync_actors::ports::teams::{NewTeam, Pause, Rollout, TeamView, Teams};
 use vz_sync_actors::ports::{PortError, PortResult};
 
+use super::account;
 use super::call::{Work, connection, get, refused, row, rows};
 use super::signals::notify;
 
@@ -21,6 +22,10 @@ const PUT: &str = include_str!("sql/team_put.sql");
 const STATES: &str = include_str!("sql/team_states.sql");
 const MOVED: &str = include_str!("sql/team_moved.sql");
 const STOP: &str = include_str!("sql/team_stop.sql");
+const SETTINGS_PUT: &str = include_str!("sql/team_settings_put.sql");
+const DATA_TYPES: &str = include_str!("sql/team_data_types.sql");
+const PAUSE: &str = include_str!("sql/team_pause.sql");
+const UNPAUSE: &str = include_str!("sql/team_unpause.sql");
 const RESUME: &str = include_str!("sql/team_resume.sql");
 pub(super) const ROLLOUT_SET: &str = include_str!("sql/rollout_set.sql");
 
@@ -34,12 +39,6 @@ impl PgTeams {
     /// Keeps them through `pool`.
     pub const fn new(pool: Pool) -> Self {
         Self { pool }
-    }
-
-    async fn view(&self, team: TeamId) -> PortResult<TeamView> {
-        row(&self.pool, LIST, &[&Some(team.0)])
-            .await?
-            .map_or_else(|| Err(PortError::NotFound(format!("team {team}"))), |row| view(&row))
     }
 }
 
@@ -69,31 +68,25 @@ impl Teams for PgTeams {
             Some(known) => get::<i64>(known, "platform_id")? != platform,
             None => false,
         };
-        work.run(PUT, &[&team.id.0, &team.name, &platform]).await?;
+        work.run(PUT, &[&team.id.0, &team.name, &platform, &team.same_account]).await?;
         if moved {
             // A key must never travel to a platform that it was not given for.
             work.run("DELETE FROM team_credentials WHERE team_id = $1", &[&team.id.0]).await?;
         }
-        work.run(
-            "INSERT INTO team_settings AS s (team_id, cohorts) VALUES ($1, $2)
-             ON CONFLICT (team_id) DO UPDATE SET cohorts = excluded.cohorts
-             WHERE s.cohorts <> excluded.cohorts",
-            &[&team.id.0, &team.cohorts],
-        )
-        .await?;
+        work.run(SETTINGS_PUT, &[&team.id.0, &team.cohorts]).await?;
         let scopes = Scope::ALL.map(Scope::as_str);
         work.run(STATES, &[&team.id.0, &scopes.as_slice()]).await?;
         if moved {
+            if team.same_account {
+                account::stop_runs(&work, team.id).await?;
+            } else {
+                account::start_anew(&work, team.id).await?;
+            }
             work.run(MOVED, &[&team.id.0]).await?;
         }
         let types = DataType::ALL.map(DataType::as_str);
         let kept_by = DataType::ALL.map(|data_type| data_type.scope().as_str());
-        work.run(
-            "INSERT INTO vz_sync_data_types (team_id, data_type, scope)
-             SELECT $1, * FROM unnest($2::text[], $3::text[]) ON CONFLICT DO NOTHING",
-            &[&team.id.0, &types.as_slice(), &kept_by.as_slice()],
-        )
-        .await?;
+        work.run(DATA_TYPES, &[&team.id.0, &types.as_slice(), &kept_by.as_slice()]).await?;
         work.run(
             "INSERT INTO team_event_counters (team_id) VALUES ($1) ON CONFLICT DO NOTHING",
             &[&team.id.0],
@@ -105,7 +98,12 @@ impl Teams for PgTeams {
         }
         work.commit().await?;
         drop(client);
-        self.view(team.id).await
+        let unknown = || PortError::NotFound(format!("team {}", team.id));
+        self.get(team.id).await?.ok_or_else(unknown)
+    }
+
+    async fn get(&self, team: TeamId) -> PortResult<Option<TeamView>> {
+        row(&self.pool, LIST, &[&Some(team.0)]).await?.as_ref().map(view).transpose()
     }
 
     async fn list(&self) -> PortResult<Vec<TeamView>> {
@@ -131,23 +129,13 @@ impl Teams for PgTeams {
         Ok(true)
     }
 
-    async fn set_paused(&self, team: TeamId, paused: Option<String>) -> PortResult<bool> {
+    async fn set_paused(&self, team: TeamId, paused: Option<Pause>) -> PortResult<bool> {
         let mut client = connection(&self.pool).await?;
         let work = Work::begin(&mut client).await?;
-        let alive = "EXISTS (SELECT FROM teams t WHERE t.id = $1 AND t.deleted_at IS NULL)";
-        let known = if let Some(reason) = &paused {
-            // The first pause keeps its time, the last one its reason.
-            let pause = format!(
-                "UPDATE team_settings SET paused_at = coalesce(paused_at, now()), paused_reason = $2
-                 WHERE team_id = $1 AND {alive}"
-            );
-            work.run(&pause, &[&team.0, reason]).await?
+        let known = if let Some(Pause { by, reason }) = &paused {
+            work.run(PAUSE, &[&team.0, reason, by]).await?
         } else {
-            let resume = format!(
-                "UPDATE team_settings SET paused_at = NULL, paused_by = NULL, paused_reason = NULL
-                 WHERE team_id = $1 AND {alive}"
-            );
-            let known = work.run(&resume, &[&team.0]).await?;
+            let known = work.run(UNPAUSE, &[&team.0]).await?;
             if known > 0 {
                 work.run(RESUME, &[&team.0]).await?;
                 notify(&work, Signal::StatesDue).await?;
@@ -171,7 +159,7 @@ impl Teams for PgTeams {
         })
     }
 
-    async fn set_rollout(&self, rollout: &Rollout) -> PortResult<()> {
+    async fn set_rollout(&self, rollout: &Rollout, by: &str) -> PortResult<()> {
         if rollout.percent > 100 {
             return Err(refused(format!(
                 "a rollout of {} %: 0 to 100 is allowed",
@@ -184,7 +172,15 @@ impl Teams for PgTeams {
         let percent = i16::from(rollout.percent);
         work.run(
             ROLLOUT_SET,
-            &[&rollout.enabled, &rollout.everyone, &teams, &rollout.cohorts, &percent, &false],
+            &[
+                &rollout.enabled,
+                &rollout.everyone,
+                &teams,
+                &rollout.cohorts,
+                &percent,
+                &false,
+                &Some(by),
+            ],
         )
         .await?;
         notify(&work, Signal::StatesDue).await?;

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use vz_sync_actors::domain::ScopeKey;
 use vz_sync_actors::kit::{ActorId, ActorView, ControlError, RosterTree};
 
-use super::AdminState;
+use super::{AdminState, OPERATOR};
 use crate::http::extract::PathIds;
 use crate::http::problem::{Kind, Problem};
 
@@ -61,7 +61,7 @@ fn cancel(admin: &AdminState, id: &ActorId) -> Result<StatusCode, Problem> {
     let key: ScopeKey = name
         .parse()
         .map_err(|_| Problem::new(Kind::CONFLICT, "Only a team sync has a run to cancel."))?;
-    if engine.cancel_run(key, "operator") {
+    if engine.cancel_run(key, OPERATOR) {
         tracing::info!(event = "run_cancel_asked", actor = %id, "an operator cancels a run");
         Ok(StatusCode::ACCEPTED)
     } else {

@@ -11,7 +11,7 @@ use vz_sync_actors::ports::platforms::PlatformGate;
 use vz_sync_actors::ports::replicas::ReplicaView;
 use vz_sync_actors::ports::teams::{NewTeam, Rollout, TeamView};
 
-use super::AdminState;
+use super::{AdminState, OPERATOR};
 use crate::http::extract::{Json, PathIds};
 use crate::http::problem::{Kind, Problem};
 
@@ -60,7 +60,7 @@ pub(super) async fn set_rollout(
     if rollout.teams.iter().any(|team| team.0 <= 0) {
         return Err(Problem::new(Kind::INVALID_BODY, "A team id is a number above zero."));
     }
-    admin.api.ports.teams.set_rollout(&rollout).await?;
+    admin.api.ports.teams.set_rollout(&rollout, OPERATOR).await?;
     let state = if rollout.enabled { "enabled" } else { "disabled" };
     tracing::info!(event = "vz_sync_rollout_changed", state, "an operator changed the rollout");
     admin.api.engine.nudge();
@@ -79,8 +79,12 @@ pub(super) async fn teams(
 pub(super) struct TeamBody {
     name: String,
     platform_url: String,
+    /// Absent, the team keeps those it has.
     #[serde(default)]
-    cohorts: Vec<String>,
+    cohorts: Option<Vec<String>>,
+    /// Another `platform_url` leads to the same account: the mirror stays.
+    #[serde(default)]
+    same_account: bool,
 }
 
 pub(super) async fn put_team(
@@ -93,14 +97,15 @@ pub(super) async fn put_team(
     let sound = |text: &str| {
         (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control)
     };
-    if !sound(&body.name) || !body.cohorts.iter().all(|cohort| sound(cohort)) {
+    if !sound(&body.name) || !body.cohorts.iter().flatten().all(|cohort| sound(cohort)) {
         return refuse("name and cohorts are 1 to 200 characters without control characters.");
     }
-    if !is_base_url(&body.platform_url) {
-        return refuse("platform_url is https://host or https://host:port, without a path.");
+    if let Err(reason) = (admin.address)(&body.platform_url) {
+        return refuse(&format!("platform_url is refused: {reason}."));
     }
     let platform_url = body.platform_url.trim_end_matches('/').to_owned();
-    let team = NewTeam { id, name: body.name, platform_url, cohorts: body.cohorts };
+    let TeamBody { name, cohorts, same_account, .. } = body;
+    let team = NewTeam { id, name, platform_url, cohorts, same_account };
     let view = admin.api.ports.teams.put(&team).await?;
     tracing::info!(
         event = "vz_sync_team_put",
@@ -109,15 +114,6 @@ pub(super) async fn put_team(
     );
     admin.api.engine.nudge();
     Ok(Answer(view))
-}
-
-/// A scheme and an authority, and nothing that hides behind them. Whether the
-/// address may be reached is the platform client's business.
-fn is_base_url(text: &str) -> bool {
-    let Ok(uri) = text.parse::<axum::http::Uri>() else { return false };
-    let scheme = matches!(uri.scheme_str(), Some("https" | "http"));
-    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    scheme && plain && uri.path() == "/" && uri.query().is_none()
 }
 
 pub(super) async fn remove_team(
@@ -130,30 +126,4 @@ pub(super) async fn remove_team(
     }
     tracing::info!(event = "vz_sync_team_removed", team_id = id.0, "an operator removed a team");
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_url_hides_nothing() {
-        for good in ["https://app.example", "https://app.example:8443/", "http://127.0.0.1:9"] {
-            assert!(is_base_url(good), "{good}");
-        }
-        for bad in [
-            "",
-            "app.example",
-            "ftp://a",
-            "https://",
-            "https://u:p@a",
-            "https://a/path",
-            "https://a/?q",
-            "https://a b",
-            "javascript:alert(1)",
-            "//a",
-        ] {
-            assert!(!is_base_url(bad), "{bad}");
-        }
-    }
 }

@@ -29,6 +29,9 @@ use super::state::ApiState;
 /// Whether the engine's root supervisor answers.
 pub type Heartbeat = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
+/// Judges the address of a platform; an error says what is wrong with it.
+pub type AddressJudge = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 /// What the admin routes share.
 #[derive(Clone)]
 pub struct AdminState {
@@ -38,7 +41,12 @@ pub struct AdminState {
     pub token: Option<AdminToken>,
     /// The engine's pulse.
     pub heartbeat: Heartbeat,
+    /// Whether a platform may live at an address.
+    pub address: AddressJudge,
 }
+
+/// Who is noted as the author of a change: the admin token names nobody.
+const OPERATOR: &str = "operator";
 
 /// Longest time an admin route may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
-use vz_sync_actors::domain::{Failure, FailureClass};
-use vz_sync_actors::ports::credentials::{Access, OnOtherAccount, is_account_changed};
+use vz_sync_actors::domain::FailureClass;
+use vz_sync_actors::new_key::{self, KeyRefused, NewKey, may_be_key};
+use vz_sync_actors::ports::credentials::{OnOtherAccount, is_account_changed};
 
 use crate::http::extract::{AuthorizedTeam, Json, Key};
 use crate::http::problem::{Kind, Problem, ProblemDocument};
@@ -30,11 +31,11 @@ pub struct CredentialsBody {
 // secrecy's own serde support would also be a way to write secrets out again.
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if text.is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
-        let want = "session_key must be 1 to 1024 bytes without control characters";
-        return Err(serde::de::Error::custom(want));
+    if may_be_key(&text) {
+        Ok(text.into())
+    } else {
+        Err(serde::de::Error::custom("session_key must be one word of 1 to 1024 bytes"))
     }
-    Ok(text.into())
 }
 
 /// What is known of the stored key.
@@ -64,32 +65,15 @@ pub async fn put(
     auth: AuthorizedTeam<Key>,
     Json(body): Json<CredentialsBody>,
 ) -> Result<Answer<CredentialsAnswer>, Problem> {
-    let teams = api.ports.teams.list().await?;
-    let team = teams.into_iter().find(|team| team.id == auth.team);
-    let team = team.ok_or_else(|| Problem::not_found("The team"))?;
-    let access = Access {
-        platform: team.platform,
-        base_url: team.platform_url,
+    let new = NewKey {
         team: auth.team,
-        owner_uid: team.owner_uid,
         session: body.session_key,
+        other: OnOtherAccount::replace_if(body.replace_account),
+        by: auth.identity.subject.clone(),
     };
-    let account = api.ports.platform.account(&access).await.map_err(|failure| refused(&failure))?;
-    if !account.enabled {
-        let detail = "The account behind the key is not enabled.";
-        return Err(Problem::new(Kind::CREDENTIALS_REFUSED, detail));
-    }
-    if team.owner_uid.is_some_and(|uid| uid != account.uid) && !body.replace_account {
-        return Err(account_changed());
-    }
-    let other = OnOtherAccount::replace_if(body.replace_account);
-    let stored = api.ports.credentials.replace(auth.team, access.session, account.uid, other).await;
-    // The store has the last word: another key may have come in between.
-    stored.map_err(
-        |error| {
-            if is_account_changed(&error) { account_changed() } else { error.into() }
-        },
-    )?;
+    let ports = &api.ports;
+    let (teams, platform) = (ports.teams.as_ref(), ports.platform.as_ref());
+    let account = new_key::store(teams, platform, ports.credentials.as_ref(), new).await?;
     tracing::info!(
         event = "vz_sync_credentials_set",
         team_id = auth.team.0,
@@ -100,22 +84,31 @@ pub async fn put(
     Ok(Answer(CredentialsAnswer { owner_uid: account.uid }))
 }
 
-fn account_changed() -> Problem {
-    let detail = "Send replace_account: true to archive the old mirror and start anew.";
-    Problem::new(Kind::ACCOUNT_CHANGED, detail)
-}
-
-fn refused(failure: &Failure) -> Problem {
-    match failure.class {
-        FailureClass::Auth | FailureClass::Capability | FailureClass::Invalid => {
-            Problem::new(Kind::CREDENTIALS_REFUSED, "Check the key and the account it belongs to.")
-                .with("code", failure.code.clone())
-        }
-        _ => {
-            let wait = failure.retry_after.map_or(10, |wait| wait.as_secs());
-            Problem::new(Kind::PLATFORM_UNAVAILABLE, "The key could not be checked; try again.")
-                .with("code", failure.code.clone())
-                .retry_after(wait)
+impl From<KeyRefused> for Problem {
+    fn from(refused: KeyRefused) -> Self {
+        let refuse = |detail: &str| Self::new(Kind::CREDENTIALS_REFUSED, detail);
+        match refused {
+            KeyRefused::NoKey => refuse("That cannot be a key."),
+            KeyRefused::UnknownTeam(_) => Self::not_found("The team"),
+            KeyRefused::NotEnabled(_) => refuse("The account behind the key is not enabled."),
+            KeyRefused::Store(error) if is_account_changed(&error) => {
+                let detail = "Send replace_account: true to archive the old mirror and start anew.";
+                Self::new(Kind::ACCOUNT_CHANGED, detail)
+            }
+            KeyRefused::Store(error) => error.into(),
+            KeyRefused::Platform(failure) => match failure.class {
+                FailureClass::Auth | FailureClass::Capability | FailureClass::Invalid => {
+                    refuse("Check the key and the account it belongs to.")
+                        .with("code", failure.code)
+                }
+                _ => {
+                    let wait = failure.retry_after.map_or(10, |wait| wait.as_secs());
+                    let detail = "The key could not be checked; try again.";
+                    Self::new(Kind::PLATFORM_UNAVAILABLE, detail)
+                        .with("code", failure.code)
+                        .retry_after(wait)
+                }
+            },
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct EventsQuery {
 /// number as `id`; `sync.started` and `sync.progress` carry none and may be missed. Resume with
 /// Last-Event-ID: nothing is lost or repeated while the outbox reaches back (7 days). `resync` says
 /// that it does not, or that the client read too slowly: read the state anew. A comment breaks every
-/// 15 s of silence. The stream ends when the token does.
+/// 15 s of silence. The stream ends when the token does, or when the team is removed.
 #[utoipa::path(
     get, path = "/teams/{team_id}/events", tag = "events", security(("bearer" = ["team.read"])),
     params(

@@ -138,8 +138,7 @@ pub async fn explain(
 }
 
 async fn gate(api: &ApiState, team: TeamId) -> Result<Option<PlatformGate>, Problem> {
-    let teams = api.ports.teams.list().await?;
-    let platform = teams.into_iter().find(|view| view.id == team).map(|view| view.platform);
+    let platform = api.ports.teams.get(team).await?.map(|view| view.platform);
     Ok(api.engine.gates().iter().find(|gate| Some(gate.platform) == platform).cloned())
 }
 

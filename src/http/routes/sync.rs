@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use vz_sync_actors::domain::{Class, DataType, JobId, Scope, ScopeKey};
 use vz_sync_actors::ports::store::{Idempotency, Requested, Resting, SyncRequest};
+use vz_sync_actors::ports::teams::Pause;
 
 use crate::http::extract::{AuthorizedTeam, Manage, OptionalJson, PathIds, Query, Read};
 use crate::http::freshness::judge;
@@ -282,7 +283,8 @@ pub async fn pause(
         let detail = "reason must be at most 200 characters without control characters.";
         return Err(Problem::new(Kind::INVALID_BODY, detail));
     }
-    set_paused(&api, &auth, Some(reason)).await
+    let by = auth.identity.subject.clone();
+    set_paused(&api, &auth, Some(Pause { by, reason })).await
 }
 
 /// Resume
@@ -304,7 +306,7 @@ pub async fn resume(
 async fn set_paused(
     api: &ApiState,
     auth: &AuthorizedTeam<Manage>,
-    paused: Option<String>,
+    paused: Option<Pause>,
 ) -> Result<StatusCode, Problem> {
     let resumed = paused.is_none();
     if !api.ports.teams.set_paused(auth.team, paused).await? {

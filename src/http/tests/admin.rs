@@ -73,7 +73,7 @@ async fn teams_and_rollout_are_changed_while_running() {
     for bad in [
         r#"{"name":"x"}"#,
         r#"{"name":"","platform_url":"https://a"}"#,
-        r#"{"name":"x","platform_url":"https://u@a"}"#,
+        r#"{"name":"x","platform_url":"https://10.0.0.1"}"#,
     ] {
         let answer = admin(&world, "PUT", "/admin/teams/3", bad).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");

@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::world::World;
+use super::world::{World, config};
+use crate::config::Seconds;
 use crate::http::server::{Limits, Server};
 
 async fn serve(router: Router, limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
@@ -57,6 +58,36 @@ async fn large_headers_are_refused() {
     let mut answer = Vec::new();
     let _ = client.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    stopping.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_a_problem_of_the_client() {
+    let mut config = config();
+    config.http.request_timeout_seconds = Seconds(1);
+    let world = World::start_with(config).await;
+    let (addr, stopping, task) = serve(world.router.clone(), Limits::default()).await;
+    let body = r#"{"scope":"environments"}"#;
+    let ask = async |sent: &str| {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let head = format!(
+            "POST /api/v1/teams/1/vz-sync HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nAuthorization: {}\r\n\r\n",
+            body.len(),
+            world.owner()
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let slow = ask(&body[..5]).await;
+    assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
+    assert!(slow.contains("urn:vz-sync:problem:timeout") && slow.contains("request_id"), "{slow}");
+    let whole = ask(body).await;
+    assert!(whole.starts_with("HTTP/1.1 202"), "control: {whole}");
     stopping.cancel();
     task.await.unwrap();
 }

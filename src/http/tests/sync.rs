@@ -59,7 +59,7 @@ async fn too_many_triggers_are_told_when_to_come_back() {
 #[tokio::test(start_paused = true)]
 async fn a_switched_off_pipeline_serves_reads_and_refuses_triggers() {
     let world = World::mirrored().await;
-    world.store.set_rollout(&Rollout::default()).await.unwrap();
+    world.store.set_rollout(&Rollout::default(), "tester").await.unwrap();
     let refused = world.post(SYNC, "{}").await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert_eq!(refused.json["type"], "urn:vz-sync:problem:out-of-rollout");
@@ -106,8 +106,12 @@ async fn a_key_is_checked_before_it_is_stored_and_never_shown() {
     let refused = put(r#"{"session_key":"stolen-key"}"#).await;
     assert_eq!(refused.json["type"], "urn:vz-sync:problem:credentials-refused");
     assert!(!refused.json.to_string().contains("stolen-key"));
+    let disabled = put(r#"{"session_key":"disabled-account"}"#).await;
+    assert_eq!(disabled.json["type"], "urn:vz-sync:problem:credentials-refused");
     let other = put(r#"{"session_key":"other-account"}"#).await;
     assert_eq!(other.json["type"], "urn:vz-sync:problem:account-changed");
+    let words = put(r#"{"session_key":"two words"}"#).await;
+    assert_eq!(words.json["type"], "urn:vz-sync:problem:invalid-body");
     for bad in [r#"{"session_key":""}"#, r#"{"session_key":7}"#, r#"{"session_key":"a","x":1}"#] {
         assert_eq!(put(bad).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
     }

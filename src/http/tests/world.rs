@@ -123,6 +123,7 @@ impl Platform for Platforms {
     async fn account(&self, access: &Access) -> PlatformResult<Account> {
         match access.session.expose_secret() {
             "good-key" => Ok(Account { uid: OWNER_UID, enabled: true }),
+            "disabled-account" => Ok(Account { uid: OWNER_UID, enabled: false }),
             "other-account" => Ok(Account { uid: 1, enabled: true }),
             _ => Err(Failure::new(FailureClass::Auth, "result_702", "the key was refused")),
         }
@@ -249,7 +250,7 @@ impl World {
             entropy,
         };
         store
-            .set_rollout(&Rollout { enabled: true, everyone: true, ..Rollout::default() })
+            .set_rollout(&Rollout { enabled: true, everyone: true, ..Rollout::default() }, "tester")
             .await
             .unwrap();
         for id in [1, 2] {
@@ -257,12 +258,19 @@ impl World {
                 id: TeamId(id),
                 name: format!("team {id}"),
                 platform_url: "https://app.platform.example".into(),
-                cohorts: Vec::new(),
+                cohorts: None,
+                same_account: false,
             };
             store.put(&team).await.unwrap();
         }
         store
-            .replace(TeamId(1), "good-key".to_owned().into(), OWNER_UID, OnOtherAccount::Refuse)
+            .replace(
+                TeamId(1),
+                "good-key".to_owned().into(),
+                OWNER_UID,
+                OnOtherAccount::Refuse,
+                "tester",
+            )
             .await
             .unwrap();
         let engine =
@@ -291,6 +299,10 @@ impl World {
             api: api.clone(),
             token: Some(AdminToken::new(&ADMIN.to_owned().into())),
             heartbeat: Arc::new(|| Box::pin(std::future::ready(true))),
+            address: Arc::new(|url| match url.strip_prefix("https://app.") {
+                Some(_) => Ok(()),
+                None => Err("it is not ours".to_owned()),
+            }),
         };
         let admin = admin::router(&admin, Router::new());
         let document = serde_json::to_value(&document).unwrap();

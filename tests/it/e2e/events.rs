@@ -1,8 +1,12 @@
 //! The event stream across restarts, and who may ask for what.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use serde_json::json;
+use tokio::time::timeout;
 use vz_sync::http::auth::Role;
+use vz_sync::simulator::{Fault, FaultRule};
 
 use crate::support::service::World;
 use crate::support::stream::Frame;
@@ -55,6 +59,40 @@ async fn a_stopping_service_ends_its_streams() {
     let stream = world.subscribe(1, None).await;
     world.stop().await;
     assert_eq!(stream.ended().await, [], "nothing happened meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_a_team_ends_its_streams_and_its_run() {
+    let world = World::start(2, 2, 1).await;
+    let (stream, others) = (world.subscribe(1, None).await, world.subscribe(2, None).await);
+    // Far longer than a test may take: only the removal can end this run.
+    let hang = FaultRule::new(Fault::DelayMs { ms: 600_000 }).method("getbasicenvsinfo");
+    world.simulator().faults().set(vec![hang]);
+    world.trigger(1, "environments", "full").await;
+    stream.wait("its run", |frame| frame.kind == "sync.started").await;
+    let actor = "/actors/root/team_pool/1:environments";
+    let before = world.admin("GET", actor, None).await.json["details"].clone();
+    assert!(before["job"].is_i64(), "control: it runs: {before}");
+
+    assert_eq!(world.admin("DELETE", "/teams/1", None).await.status, 204);
+    let told = stream.ended().await;
+    assert!(told.iter().all(|frame| frame.id.is_none()), "{told:?}");
+    let stopped = async {
+        loop {
+            let details = world.admin("GET", actor, None).await.json["details"].clone();
+            if details["job"].is_null() {
+                return details;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let details = timeout(Duration::from_secs(20), stopped).await.expect("the run stops");
+    assert_eq!(details["last_outcome"], "overtaken", "{details}");
+    assert_eq!(world.owner("GET", "/teams/1/events", None).await.status, 404);
+
+    world.simulator().faults().set(Vec::new());
+    let other = world.synced(2, "environments", "full").await;
+    others.wait("another team's event", |frame| frame.id == other.id).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ mod binary;
 mod events;
 mod faults;
 mod mirror;
+mod operators;
 mod readers;
 mod removals;
 mod secrets;

@@ -72,7 +72,7 @@ async fn a_missing_master_key_is_named_and_rotation_keeps_keys_readable() {
         side.pool.clone(),
         Arc::new(KeyRing::parse(&list([&old, &new])).unwrap()),
     );
-    before.replace(TEAM, key(1), OWNER, OnOtherAccount::Refuse).await.unwrap();
+    before.replace(TEAM, key(1), OWNER, OnOtherAccount::Refuse, "tester").await.unwrap();
     let after = PgCredentials::new(
         side.pool.clone(),
         Arc::new(KeyRing::parse(&list([&new, &old])).unwrap()),
@@ -88,13 +88,15 @@ async fn a_key_of_another_account_is_refused_by_code() {
     let side = Side::with_teams(&[1]).await;
     let answer = side
         .credentials()
-        .replace(TEAM, "canary-other".into(), OWNER + 1, OnOtherAccount::Refuse)
+        .replace(TEAM, "canary-other".into(), OWNER + 1, OnOtherAccount::Refuse, "tester")
         .await;
     let Err(PortError::Refused { message, .. }) = answer else { panic!("{answer:?}") };
     assert!(message.starts_with("account-changed") && !message.contains("canary"), "{message}");
     assert_eq!(opened(&side.credentials(), 1).await, Ok("canary-key-of-1".to_owned()));
-    let unknown =
-        side.credentials().replace(TeamId(9), key(9), OWNER, OnOtherAccount::Refuse).await;
+    let unknown = side
+        .credentials()
+        .replace(TeamId(9), key(9), OWNER, OnOtherAccount::Refuse, "tester")
+        .await;
     assert_eq!(unknown, Err(PortError::NotFound("team 9".to_owned())));
 }
 
@@ -112,7 +114,7 @@ async fn a_new_key_ends_the_auth_pause_and_makes_every_scope_due() {
     side.run(REFUSED).await;
     assert_eq!(side.value::<i64>(DUE, &[]).await, 0);
     side.credentials()
-        .replace(TEAM, "canary-new".into(), OWNER, OnOtherAccount::Refuse)
+        .replace(TEAM, "canary-new".into(), OWNER, OnOtherAccount::Refuse, "tester")
         .await
         .unwrap();
     assert_eq!(side.value::<i64>(DUE, &[]).await, 3);

@@ -53,11 +53,11 @@ impl Side {
     async fn with_teams(teams: &[i64]) -> Self {
         let side = Self::new().await;
         let everyone = Rollout { enabled: true, everyone: true, ..Rollout::default() };
-        side.teams().set_rollout(&everyone).await.unwrap();
+        side.teams().set_rollout(&everyone, "tester").await.unwrap();
         for id in teams {
             side.teams().put(&new_team(*id)).await.unwrap();
             side.credentials()
-                .replace(TeamId(*id), key(*id), OWNER, OnOtherAccount::Refuse)
+                .replace(TeamId(*id), key(*id), OWNER, OnOtherAccount::Refuse, "tester")
                 .await
                 .unwrap();
         }
@@ -90,7 +90,8 @@ fn new_team(id: i64) -> NewTeam {
         id: TeamId(id),
         name: format!("team {id}"),
         platform_url: "https://app.hoster.example".to_owned(),
-        cohorts: Vec::new(),
+        cohorts: None,
+        same_account: false,
     }
 }
 

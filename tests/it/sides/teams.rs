@@ -5,6 +5,7 @@ use vz_sync::config::{Loaded, Sources};
 use vz_sync_actors::domain::TeamId;
 use vz_sync_actors::ports::credentials::{Credentials as _, OnOtherAccount, Resolved};
 use vz_sync_actors::ports::teams::{NewTeam, Rollout, Teams};
+use vz_sync_actors::testkit::fixtures::pause;
 
 const TEAM: TeamId = TeamId(1);
 
@@ -24,7 +25,7 @@ async fn a_team_is_there_with_all_that_belongs_to_it() {
     // Again, with another name and a cohort: nothing is doubled or due anew.
     side.run("UPDATE vz_sync_states SET next_full_at = now() + interval '1 h', next_delta_at = now() + interval '1 h'").await;
     let renamed =
-        NewTeam { name: "new".to_owned(), cohorts: vec!["early".to_owned()], ..new_team(1) };
+        NewTeam { name: "new".to_owned(), cohorts: Some(vec!["early".to_owned()]), ..new_team(1) };
     assert_eq!(side.teams().put(&renamed).await.unwrap().name, "new");
     let due: i64 =
         side.value("SELECT count(*) FROM vz_sync_states WHERE next_full_at <= now()", &[]).await;
@@ -64,7 +65,10 @@ async fn a_removed_team_commits_nothing_more_and_has_no_key() {
     // Brought back: due, but without a key.
     let back = side.teams().put(&new_team(1)).await.unwrap();
     assert!(!back.has_credentials);
-    side.credentials().replace(TEAM, key(1), OWNER, OnOtherAccount::Refuse).await.unwrap();
+    side.credentials()
+        .replace(TEAM, key(1), OWNER, OnOtherAccount::Refuse, "tester")
+        .await
+        .unwrap();
     let due: i64 = side
         .value("SELECT count(*) FROM vz_sync_states WHERE team_id = 1 AND due_at <= now()", &[])
         .await;
@@ -86,7 +90,7 @@ async fn a_key_does_not_follow_its_team_to_another_platform() {
 async fn a_pause_takes_the_team_out_and_a_resume_makes_it_due() {
     let side = Side::with_teams(&[1]).await;
     let due = "SELECT count(*) FROM vz_sync_states WHERE due_at <= now()";
-    assert_eq!(side.teams().set_paused(TEAM, Some("lunch".to_owned())).await, Ok(true));
+    assert_eq!(side.teams().set_paused(TEAM, Some(pause("lunch"))).await, Ok(true));
     assert_eq!(side.teams().list().await.unwrap()[0].paused.as_deref(), Some("lunch"));
     assert_eq!(side.value::<i64>(due, &[]).await, 0);
     side.run("UPDATE vz_sync_states SET failures = 9, failing_since = now(), next_full_at = now() + interval '1 h',
@@ -101,12 +105,27 @@ async fn a_pause_takes_the_team_out_and_a_resume_makes_it_due() {
 }
 
 #[tokio::test]
+async fn it_is_noted_who_wanted_it() {
+    let side = Side::with_teams(&[1]).await;
+    let set_by = "SELECT set_by FROM team_credentials";
+    assert_eq!(side.value::<Option<String>>(set_by, &[]).await.as_deref(), Some("tester"));
+    let paused_by = "SELECT paused_by FROM team_settings";
+    side.teams().set_paused(TEAM, Some(pause("lunch"))).await.unwrap();
+    assert_eq!(side.value::<Option<String>>(paused_by, &[]).await.as_deref(), Some("tester"));
+    side.teams().set_paused(TEAM, None).await.unwrap();
+    assert_eq!(side.value::<Option<String>>(paused_by, &[]).await, None);
+    let updated_by = "SELECT updated_by FROM rollout";
+    assert_eq!(side.value::<Option<String>>(updated_by, &[]).await.as_deref(), Some("tester"));
+}
+
+#[tokio::test]
 async fn the_rollout_reads_back_and_configuration_only_seeds_it() {
     let side = Side::new().await;
     let config = Loaded::load(&Sources::default()).unwrap().config;
     vz_sync::adapters::postgres::seed::seed(&side.pool, &config).await.unwrap();
     let seeded = side.teams().rollout().await.unwrap();
-    assert_eq!((seeded.enabled, seeded.everyone, seeded.percent), (false, true, 100));
+    assert_eq!((seeded.enabled, seeded.everyone, seeded.percent), (true, true, 100));
+    assert!(!config.pipeline.enabled, "which is another switch");
 
     let chosen = Rollout {
         enabled: true,
@@ -115,14 +134,14 @@ async fn the_rollout_reads_back_and_configuration_only_seeds_it() {
         cohorts: vec!["early".to_owned()],
         percent: 5,
     };
-    side.teams().set_rollout(&chosen).await.unwrap();
+    side.teams().set_rollout(&chosen, "tester").await.unwrap();
     side.run("UPDATE freshness_defaults SET max_allowed_staleness_seconds = 1").await;
     vz_sync::adapters::postgres::seed::seed(&side.pool, &config).await.unwrap();
     assert_eq!(side.teams().rollout().await, Ok(chosen.clone()));
     let limits: i64 =
         side.value("SELECT sum(max_allowed_staleness_seconds) FROM freshness_defaults", &[]).await;
     assert_eq!(limits, 900 + 900 + 1800 + 7200);
-    assert!(side.teams().set_rollout(&Rollout { percent: 101, ..chosen }).await.is_err());
+    assert!(side.teams().set_rollout(&Rollout { percent: 101, ..chosen }, "tester").await.is_err());
 }
 
 #[tokio::test]
@@ -132,12 +151,14 @@ async fn teams_are_added_while_the_rollout_changes() {
         let everyone = Rollout { enabled: true, everyone: round % 2 == 0, ..Rollout::default() };
         let teams = side.teams();
         let adding = (1..=3).map(|id| {
-            let cohorts = vec![format!("cohort {round}")];
+            let cohorts = Some(vec![format!("cohort {round}")]);
             let teams = teams.clone();
             async move { teams.put(&NewTeam { cohorts, ..new_team(id) }).await }
         });
-        let (added, changed) =
-            tokio::join!(futures_util::future::try_join_all(adding), teams.set_rollout(&everyone));
+        let (added, changed) = tokio::join!(
+            futures_util::future::try_join_all(adding),
+            teams.set_rollout(&everyone, "tester")
+        );
         added.unwrap();
         changed.unwrap();
         let wrong: i64 = side

@@ -63,12 +63,15 @@ impl Ground {
         let pool: &Pool = &ground.pools.reads;
         let teams = PgTeams::new(pool.clone());
         let everyone = Rollout { enabled: true, everyone: true, ..Rollout::default() };
-        teams.set_rollout(&everyone).await.unwrap();
+        teams.set_rollout(&everyone, "tester").await.unwrap();
         let credentials = PgCredentials::new(pool.clone(), Arc::clone(&ground.keys));
         for id in ids {
             teams.put(&team(*id)).await.unwrap();
             let key = format!("key-of-{id}").into();
-            credentials.replace(TeamId(*id), key, OWNER_UID, OnOtherAccount::Refuse).await.unwrap();
+            credentials
+                .replace(TeamId(*id), key, OWNER_UID, OnOtherAccount::Refuse, "tester")
+                .await
+                .unwrap();
         }
         PgReplicas::new(pool.clone()).heartbeat(&replica(1), DEAD_AFTER).await.unwrap();
         ground

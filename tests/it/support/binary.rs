@@ -144,14 +144,17 @@ impl Binary {
     }
 
     /// Sends a signal and waits, at most so long, for the end.
-    pub async fn end(mut self, signal: Signal, within: Duration) -> ExitStatus {
+    pub async fn end(self, signal: Signal, within: Duration) -> ExitStatus {
         let pid = self.child.id().expect("it runs");
         kill(Pid::from_raw(pid.cast_signed()), signal).expect("the signal is sent");
+        self.ended(within).await
+    }
+
+    /// Waits, at most so long, for the end.
+    pub async fn ended(mut self, within: Duration) -> ExitStatus {
         match timeout(within, self.child.wait()).await {
             Ok(status) => status.expect("wait"),
-            Err(late) => {
-                panic!("still there {late} of {within:?} after {signal}\n{}", self.logged())
-            }
+            Err(_) => panic!("still there after {within:?}\n{}", self.logged()),
         }
     }
 }

@@ -90,6 +90,11 @@ impl World {
         }
     }
 
+    /// Changes the settings of the next start.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+    }
+
     /// Starts a new service over the same database; streams go on behind the
     /// last event that they saw.
     pub async fn start_again(&mut self) {
@@ -155,8 +160,26 @@ impl World {
         token: Option<&SecretString>,
         body: Option<&Value>,
     ) -> Answer {
+        self.ask(method, &self.url(path), token, body).await
+    }
+
+    /// Calls the admin listener as the operator.
+    pub async fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let service = self.service.as_ref().expect("it runs");
+        let url = format!("http://{}/admin{path}", service.listening.admin);
+        let token = self.config.admin.token.as_ref().expect("there is one");
+        self.ask(method, &url, Some(token), body).await
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        url: &str,
+        token: Option<&SecretString>,
+        body: Option<&Value>,
+    ) -> Answer {
         let method = method.parse().expect("a method");
-        let mut request = self.http.request(method, self.url(path));
+        let mut request = self.http.request(method, url);
         if let Some(token) = token {
             let bearer = format!("Bearer {}", token.expose_secret());
             request = request.header("authorization", bearer);
@@ -374,12 +397,14 @@ async fn add_teams(prepared: &Prepared, simulator: &Simulator, accounts: &[Accou
             id,
             name: format!("Team {id}"),
             platform_url: simulator.base_url(),
-            cohorts: Vec::new(),
+            cohorts: None,
+            same_account: false,
         };
         adapters.teams.put(&team).await.expect("the team is added");
         let key = SecretString::from(account.token.clone());
         let credentials = &adapters.ports.credentials;
-        let kept = credentials.replace(id, key, account.uid, OnOtherAccount::Refuse).await;
+        let kept =
+            credentials.replace(id, key, account.uid, OnOtherAccount::Refuse, "tester").await;
         kept.expect("the key is kept");
     }
 }

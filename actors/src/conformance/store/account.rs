@@ -9,8 +9,9 @@ use crate::domain::removal::{HoldChange, MissingReason};
 use crate::domain::{DataType, JobState, Mode, RawVersion, Scope, ScopeKey, TeamId};
 use crate::ports::credentials::{OnOtherAccount, Resolved, is_account_changed};
 use crate::ports::store::{Applied, Cursor, Lease, Upserts};
+use crate::ports::teams::NewTeam;
 use crate::testkit::fixtures::{
-    Environment, LEASE_TTL, OWNER_UID, environments_of, malformed, returned,
+    Environment, LEASE_TTL, OWNER_UID, environments_of, malformed, returned, team,
 };
 
 const T: TeamId = TeamId(1);
@@ -61,11 +62,20 @@ async fn stale_rows(subject: &StoreSubject, team: i64) -> (usize, usize) {
     (rows().filter(|row| row.flags.stale).count(), rows().count())
 }
 
+/// The run lost its lease, commits nothing, and its job waits for another.
+async fn assert_overtaken(subject: &StoreSubject, old: &Lease) {
+    assert!(!subject.store.renew(&old.name, LEASE_TTL).await.unwrap());
+    let late = listing(old, &[site(4)]);
+    assert_eq!(subject.store.apply(&late).await.unwrap(), Applied::Overtaken);
+    assert_eq!(subject.state_of(old.name.key, old.name.job).await, JobState::Queued);
+}
+
 /// Unless the caller wants the account replaced, nothing at all is changed.
 pub async fn a_key_of_another_account_is_refused(subject: &StoreSubject) {
     let lease = mirrored(subject).await;
     let key = SecretString::from("key-of-another".to_owned());
-    let answer = subject.credentials.replace(T, key, OTHER_UID, OnOtherAccount::Refuse).await;
+    let answer =
+        subject.credentials.replace(T, key, OTHER_UID, OnOtherAccount::Refuse, "tester").await;
     let refusal = answer.expect_err("it belongs to another account");
     assert!(is_account_changed(&refusal), "{refusal}");
     assert!(!refusal.to_string().contains("key-of-another"), "{refusal}");
@@ -82,7 +92,11 @@ pub async fn a_key_of_another_account_is_refused(subject: &StoreSubject) {
 
     // A new key of the same account changes no mirror, whatever the caller allows.
     let key = SecretString::from("newer-key".to_owned());
-    subject.credentials.replace(T, key, OWNER_UID, OnOtherAccount::Replace).await.unwrap();
+    subject
+        .credentials
+        .replace(T, key, OWNER_UID, OnOtherAccount::Replace, "tester")
+        .await
+        .unwrap();
     assert_eq!(key_of(subject).await, ("newer-key".to_owned(), Some(OWNER_UID)));
     assert_eq!(stale_rows(subject, 1).await, (0, 9));
 }
@@ -93,14 +107,14 @@ pub async fn a_replaced_account_starts_anew(subject: &StoreSubject) {
     let old = mirrored(subject).await;
     let key = environments_of(1);
     let secret = SecretString::from("key-of-another".to_owned());
-    subject.credentials.replace(T, secret, OTHER_UID, OnOtherAccount::Replace).await.unwrap();
+    subject
+        .credentials
+        .replace(T, secret, OTHER_UID, OnOtherAccount::Replace, "tester")
+        .await
+        .unwrap();
     assert_eq!(key_of(subject).await, ("key-of-another".to_owned(), Some(OTHER_UID)));
 
-    assert!(!subject.store.renew(&old.name, LEASE_TTL).await.unwrap());
-    let late = listing(&old, &[site(4)]);
-    assert_eq!(subject.store.apply(&late).await.unwrap(), Applied::Overtaken);
-    assert_eq!(subject.state_of(key, old.name.job).await, JobState::Queued);
-
+    assert_overtaken(subject, &old).await;
     assert_eq!(stale_rows(subject, 1).await, (9, 9));
     let baseline = subject.store.baseline(key).await.unwrap();
     assert!(baseline.body.is_none() && baseline.holds.is_empty());
@@ -135,4 +149,47 @@ pub async fn a_replaced_account_starts_anew(subject: &StoreSubject) {
 
     assert_eq!(stale_rows(subject, 2).await, (0, 3), "nothing of another team was touched");
     assert!(verified(subject, TeamId(2)).await.contains(&true));
+}
+
+fn elsewhere(same_account: bool) -> NewTeam {
+    NewTeam { platform_url: "https://other.example".to_owned(), same_account, ..team(1) }
+}
+
+/// What another platform answers is another account's: nothing of the old
+/// mirror counts as verified, and the next key may be anybody's.
+pub async fn a_moved_team_starts_anew(subject: &StoreSubject) {
+    let old = mirrored(subject).await;
+    let view = subject.teams.put(&elsewhere(false)).await.unwrap();
+    assert_eq!((view.has_credentials, view.owner_uid), (false, None));
+    assert_overtaken(subject, &old).await;
+    assert_eq!(stale_rows(subject, 1).await, (9, 9));
+    assert_eq!(subject.store.archive_work(T, 10).await.unwrap().len(), 3);
+    assert_eq!(verified(subject, T).await, [false; DataType::ALL.len()]);
+
+    let key = SecretString::from("key-of-another".to_owned());
+    let refuse = OnOtherAccount::Refuse;
+    subject.credentials.replace(T, key, OTHER_UID, refuse, "tester").await.unwrap();
+    let lease = subject.lease(environments_of(1), 5).await;
+    assert_eq!((lease.mode, lease.owner_uid), (Mode::Full, Some(OTHER_UID)));
+    assert_eq!(stale_rows(subject, 2).await, (0, 3), "nothing of another team was touched");
+}
+
+/// A platform that answers at another address is no other account: only the
+/// key, which is sealed with the address, must come again.
+pub async fn a_team_that_moves_with_its_account_keeps_its_mirror(subject: &StoreSubject) {
+    let old = mirrored(subject).await;
+    let view = subject.teams.put(&elsewhere(true)).await.unwrap();
+    assert_eq!((view.has_credentials, view.owner_uid), (false, Some(OWNER_UID)));
+    assert_overtaken(subject, &old).await;
+    assert_eq!(stale_rows(subject, 1).await, (0, 9));
+    assert!(verified(subject, T).await.contains(&true));
+
+    let key = || SecretString::from("key-at-the-new-address".to_owned());
+    let refuse = OnOtherAccount::Refuse;
+    let other = subject.credentials.replace(T, key(), OTHER_UID, refuse, "tester").await;
+    assert!(is_account_changed(&other.expect_err("it is still the old one's mirror")));
+    subject.credentials.replace(T, key(), OWNER_UID, refuse, "tester").await.unwrap();
+    let lease = subject.lease(environments_of(1), 5).await;
+    subject.apply(&unchanged(&lease)).await;
+    assert_eq!(stale_rows(subject, 1).await, (0, 9));
 }

@@ -71,12 +71,12 @@ impl StoreSubject {
     /// Lets everybody take part, and these teams have keys.
     pub(crate) async fn with_teams(&self, teams: &[i64]) {
         let everyone = Rollout { enabled: true, everyone: true, ..Rollout::default() };
-        self.teams.set_rollout(&everyone).await.unwrap();
+        self.teams.set_rollout(&everyone, "tester").await.unwrap();
         for id in teams {
             self.teams.put(&team(*id)).await.unwrap();
             let key = SecretString::from(format!("key-of-{id}"));
             let refuse = OnOtherAccount::Refuse;
-            self.credentials.replace(TeamId(*id), key, OWNER_UID, refuse).await.unwrap();
+            self.credentials.replace(TeamId(*id), key, OWNER_UID, refuse, "tester").await.unwrap();
         }
         self.beat(1).await;
     }

@@ -88,12 +88,24 @@ pub async fn trimmed_events_leave_their_numbers(subject: &StoreSubject) {
     assert_eq!(names(&subject.events(TeamId(1)).await), [(TeamId(1), EventNo(3))]);
 }
 
+/// A removed team is told apart from one that is mirrored.
+pub async fn a_removed_team_is_gone(subject: &StoreSubject) {
+    subject.with_teams(&[1, 2]).await;
+    let all = [TeamId(1), TeamId(2), TeamId(404)];
+    assert_eq!(subject.outbox.gone(&all).await.unwrap(), [TeamId(404)]);
+    subject.teams.remove(TeamId(1)).await.unwrap();
+    let mut gone = subject.outbox.gone(&all).await.unwrap();
+    gone.sort_unstable();
+    assert_eq!(gone, [TeamId(1), TeamId(404)]);
+    assert_eq!(subject.outbox.gone(&[]).await.unwrap(), []);
+}
+
 /// Tests of an [`Outbox`](crate::ports::outbox::Outbox) adapter.
 #[macro_export]
 macro_rules! outbox_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, outbox:
             numbers_have_no_gaps, concurrent_commits_number_without_gaps, one_replica_relays,
-            trimmed_events_leave_their_numbers);
+            trimmed_events_leave_their_numbers, a_removed_team_is_gone);
     };
 }

@@ -7,7 +7,7 @@ pub mod teams {
     use crate::domain::{JobState, TeamId};
     use crate::ports::store::{Applied, Ending};
     use crate::ports::teams::{NewTeam, Rollout};
-    use crate::testkit::fixtures::{Environment, LEASE_TTL, environments_of, team};
+    use crate::testkit::fixtures::{Environment, LEASE_TTL, environments_of, pause, team};
 
     /// Putting a team twice updates it; platforms are shared by URL.
     pub async fn a_team_is_put_and_listed(subject: &StoreSubject) {
@@ -22,17 +22,19 @@ pub mod teams {
         let list = subject.teams.list().await.unwrap();
         let names: Vec<_> = list.iter().map(|view| (view.id.0, view.name.as_str())).collect();
         assert_eq!(names, [(1, "team 1"), (2, "renamed")]);
+        assert_eq!(subject.teams.get(TeamId(2)).await.unwrap().as_ref(), list.last());
+        assert_eq!(subject.teams.get(TeamId(404)).await.unwrap(), None);
         assert_eq!(subject.reads.scopes(TeamId(2)).await.unwrap().map(|all| all.len()), Some(3));
     }
 
     /// Who takes part: nobody, everybody, a list, a cohort, a share.
     pub async fn the_rollout_decides_who_takes_part(subject: &StoreSubject) {
         for id in 1..=100 {
-            let cohorts = if id == 7 { vec!["beta".to_owned()] } else { Vec::new() };
+            let cohorts = (id == 7).then(|| vec!["beta".to_owned()]);
             subject.teams.put(&NewTeam { cohorts, ..team(id) }).await.unwrap();
         }
         let count = async |rollout: Rollout| {
-            subject.teams.set_rollout(&rollout).await.unwrap();
+            subject.teams.set_rollout(&rollout, "tester").await.unwrap();
             assert_eq!(subject.teams.rollout().await.unwrap(), rollout);
             let list = subject.teams.list().await.unwrap();
             list.iter().filter(|team| team.in_rollout).count()
@@ -47,6 +49,23 @@ pub mod teams {
         assert_eq!(count(Rollout { percent: 100, ..on }).await, 100);
     }
 
+    /// Whoever renames a team does not take it out of its cohorts.
+    pub async fn cohorts_are_kept_unless_they_are_named(subject: &StoreSubject) {
+        let beta =
+            Rollout { enabled: true, cohorts: vec!["beta".to_owned()], ..Rollout::default() };
+        subject.teams.set_rollout(&beta, "tester").await.unwrap();
+        let named =
+            |cohorts: &[&str]| Some(cohorts.iter().map(|name| (*name).to_owned()).collect());
+        let put = async |cohorts| {
+            let team = NewTeam { cohorts, ..team(1) };
+            subject.teams.put(&team).await.unwrap().in_rollout
+        };
+        assert!(!put(None).await, "a new team is in none");
+        assert!(put(named(&["beta", "late"])).await);
+        assert!(put(None).await, "kept");
+        assert!(!put(named(&[])).await, "left");
+    }
+
     /// A resume forgets failures and makes the team due.
     pub async fn a_resume_starts_afresh(subject: &StoreSubject) {
         subject.with_teams(&[1]).await;
@@ -55,7 +74,7 @@ pub mod teams {
         let failure = crate::testkit::platform::unavailable();
         let ending = Ending::Retry { failure, wait: LEASE_TTL * 10 };
         subject.store.settle(&ended(&lease, ending)).await.unwrap();
-        assert!(subject.teams.set_paused(key.team, Some("by hand".to_owned())).await.unwrap());
+        assert!(subject.teams.set_paused(key.team, Some(pause("by hand"))).await.unwrap());
         assert_eq!(subject.scope(key).await.status, "paused");
         assert!(subject.teams.set_paused(key.team, None).await.unwrap());
         assert_eq!(subject.scope(key).await.failures, 0);
@@ -89,7 +108,7 @@ pub mod teams {
     macro_rules! teams_exam {
         ($attr:tt, $make:expr) => {
             $crate::exam!($attr, $make, teams:
-                a_team_is_put_and_listed, the_rollout_decides_who_takes_part,
+                a_team_is_put_and_listed, cohorts_are_kept_unless_they_are_named, the_rollout_decides_who_takes_part,
                 a_resume_starts_afresh, a_removed_team_is_left_behind);
         };
     }
@@ -110,7 +129,8 @@ pub mod credentials {
     use crate::testkit::platform::refused_key;
 
     pub use super::super::account::{
-        a_key_of_another_account_is_refused, a_replaced_account_starts_anew,
+        a_key_of_another_account_is_refused, a_moved_team_starts_anew,
+        a_replaced_account_starts_anew, a_team_that_moves_with_its_account_keeps_its_mirror,
     };
 
     const T: TeamId = TeamId(1);
@@ -121,7 +141,11 @@ pub mod credentials {
         assert!(matches!(subject.credentials.resolve(T).await.unwrap(), Resolved::None));
         assert_eq!(subject.credentials.describe(T).await.unwrap(), None);
         let key = SecretString::from("a-session-key".to_owned());
-        subject.credentials.replace(T, key, OWNER_UID, OnOtherAccount::Refuse).await.unwrap();
+        subject
+            .credentials
+            .replace(T, key, OWNER_UID, OnOtherAccount::Refuse, "tester")
+            .await
+            .unwrap();
         let resolved = subject.credentials.resolve(T).await.unwrap();
         assert!(!format!("{resolved:?}").contains("a-session-key"));
         let Resolved::Access(access) = resolved else { panic!("there is one") };
@@ -186,7 +210,8 @@ pub mod credentials {
             $crate::exam!($attr, $make, credentials:
                 a_key_opens_for_a_run, a_new_key_ends_the_rest, a_refused_key_is_probed_by_one,
                 an_older_keys_refusal_does_not_count, a_key_of_another_account_is_refused,
-                a_replaced_account_starts_anew);
+                a_replaced_account_starts_anew, a_moved_team_starts_anew,
+                a_team_that_moves_with_its_account_keeps_its_mirror);
         };
     }
 }

@@ -8,7 +8,7 @@ use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, JobState, PlatformId, Scope, ScopeKey, TeamId};
 use crate::ports::store::Ending;
 use crate::ports::teams::Rollout;
-use crate::testkit::fixtures::{LEASE_TTL, REDISPATCH, environments_of, run_id};
+use crate::testkit::fixtures::{LEASE_TTL, REDISPATCH, environments_of, pause, run_id};
 
 /// A new team's scopes are due at once, each with a queued job.
 pub async fn a_new_team_is_due_at_once(subject: &StoreSubject) {
@@ -95,18 +95,18 @@ pub async fn the_most_urgent_is_claimed_first(subject: &StoreSubject) {
 pub async fn a_resting_team_is_left_in_peace(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
     let team = TeamId(1);
-    subject.teams.set_paused(team, Some("holidays".to_owned())).await.unwrap();
+    subject.teams.set_paused(team, Some(pause("holidays"))).await.unwrap();
     assert!(subject.claim().await.is_empty());
     subject.teams.set_paused(team, None).await.unwrap();
 
     let nobody = Rollout { enabled: true, ..Rollout::default() };
-    subject.teams.set_rollout(&nobody).await.unwrap();
+    subject.teams.set_rollout(&nobody, "tester").await.unwrap();
     assert!(subject.claim().await.is_empty());
     let off = Rollout { everyone: true, ..Rollout::default() };
-    subject.teams.set_rollout(&off).await.unwrap();
+    subject.teams.set_rollout(&off, "tester").await.unwrap();
     assert!(subject.claim().await.is_empty());
     let listed = Rollout { enabled: true, teams: vec![team], ..Rollout::default() };
-    subject.teams.set_rollout(&listed).await.unwrap();
+    subject.teams.set_rollout(&listed, "tester").await.unwrap();
 
     subject.credentials.erase(team).await.unwrap();
     assert!(subject.claim().await.is_empty());

@@ -7,7 +7,7 @@ use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, Fence, JobState, Mode, TeamId};
 use crate::ports::store::{Applied, Ending, LeaseAnswer, LeaseAsk, Resting};
 use crate::testkit::fixtures::{
-    DEAD_AFTER, LEASE_TTL, OWNER_UID, environments_of, lease_ask, replica_id, run_id,
+    DEAD_AFTER, LEASE_TTL, OWNER_UID, environments_of, lease_ask, pause, replica_id, run_id,
 };
 
 /// A lease raises the fence and the attempt and tells the run what it needs.
@@ -109,7 +109,7 @@ pub async fn a_resting_team_gets_no_run(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
     let key = environments_of(1);
     let job = subject.queued(key).await;
-    subject.teams.set_paused(TeamId(1), Some("holidays".to_owned())).await.unwrap();
+    subject.teams.set_paused(TeamId(1), Some(pause("holidays"))).await.unwrap();
     let answer = subject.ask(&lease_ask(key, job, 1)).await;
     assert_eq!(answer, LeaseAnswer::Resting(Resting::Paused("holidays".to_owned())));
     assert_eq!(subject.state_of(key, job).await, JobState::Obsolete);

@@ -8,7 +8,7 @@ use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, Failure, FailureClass, JobState, Mode, TeamId};
 use crate::ports::store::{Ending, Idempotency, Requested, Resting, SyncRequest};
 use crate::ports::teams::Rollout;
-use crate::testkit::fixtures::{environments_of, sync_request};
+use crate::testkit::fixtures::{environments_of, pause, sync_request};
 
 /// A scope that is idle until its next own time.
 async fn idle(subject: &StoreSubject) {
@@ -227,14 +227,14 @@ pub async fn a_resting_team_is_told_why(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
     let (key, team) = (environments_of(1), TeamId(1));
     let ask = sync_request(key, Class::Manual);
-    subject.teams.set_paused(team, Some("holidays".to_owned())).await.unwrap();
+    subject.teams.set_paused(team, Some(pause("holidays"))).await.unwrap();
     let paused = Requested::Resting(Resting::Paused("holidays".to_owned()));
     assert_eq!(subject.store.request(&ask).await.unwrap(), paused);
     subject.teams.set_paused(team, None).await.unwrap();
     subject.credentials.erase(team).await.unwrap();
     let keyless = Requested::Resting(Resting::NoCredentials);
     assert_eq!(subject.store.request(&ask).await.unwrap(), keyless);
-    subject.teams.set_rollout(&Rollout::default()).await.unwrap();
+    subject.teams.set_rollout(&Rollout::default(), "tester").await.unwrap();
     let out = Requested::Resting(Resting::OutOfRollout);
     assert_eq!(subject.store.request(&ask).await.unwrap(), out);
     assert!(subject.scope(key).await.requested_at.is_none());

@@ -49,14 +49,6 @@ pub fn canonical(json: &str, rules: &RedactionRules) -> Result<Box<str>, Canonic
     Canonicaliser::new(rules.clone()).write(json)
 }
 
-/// The same for a value that is in memory already.
-pub fn canonical_value(
-    value: &serde_json::Value,
-    rules: &RedactionRules,
-) -> Result<Box<str>, CanonicalError> {
-    canonical(&value.to_string(), rules)
-}
-
 /// A redacted form of what could not be read, for quarantine: canonical where
 /// it is JSON, else nothing but its length, and never longer than `cap` bytes.
 pub fn redacted(json: &str, rules: &RedactionRules, cap: usize) -> String {

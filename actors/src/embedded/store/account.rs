@@ -14,9 +14,7 @@ const BY_REPLACEMENT: &str = "replaced account";
 impl Tables {
     /// Puts away what was mirrored. The caller makes the scopes due.
     pub fn start_anew(&mut self, team: TeamId, now: OffsetDateTime) {
-        for scope in Scope::ALL {
-            self.stop_run(ScopeKey::new(team, scope), now);
-        }
+        self.stop_runs(team, now);
         let fence = self.states.get(&ScopeKey::new(team, Scope::Environments));
         let fence = fence.map_or(Fence(0), |state| state.fence);
         // Snapshots first: they hold the nodes that are still there.
@@ -41,6 +39,13 @@ impl Tables {
         }
         for (_, verified) in self.verified.iter_mut().filter(|((of, _), _)| *of == team) {
             *verified = Verified::default();
+        }
+    }
+
+    /// Takes every lease of the team away.
+    pub fn stop_runs(&mut self, team: TeamId, now: OffsetDateTime) {
+        for scope in Scope::ALL {
+            self.stop_run(ScopeKey::new(team, scope), now);
         }
     }
 

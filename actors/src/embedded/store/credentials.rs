@@ -36,6 +36,7 @@ impl Credentials for MemoryStore {
         key: SecretString,
         owner_uid: i64,
         other: OnOtherAccount,
+        _by: &str,
     ) -> PortResult<()> {
         let (mut tables, now) = (self.tables(), self.now());
         let row = tables.team(team).ok_or_else(|| no_team(team))?;

@@ -32,6 +32,11 @@ impl Outbox for MemoryStore {
         }))
     }
 
+    async fn gone(&self, teams: &[TeamId]) -> PortResult<Vec<TeamId>> {
+        let tables = self.tables();
+        Ok(teams.iter().copied().filter(|team| tables.team(*team).is_none()).collect())
+    }
+
     async fn unrelayed(
         &self,
         me: ReplicaId,

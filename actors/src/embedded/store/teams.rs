@@ -9,7 +9,7 @@ use crate::domain::{Fence, JobState, PlatformId, Scope, ScopeKey, TeamId};
 use crate::ports::PortResult;
 use crate::ports::platforms::Circuit;
 use crate::ports::store::Intervals;
-use crate::ports::teams::{NewTeam, Rollout, TeamView, Teams};
+use crate::ports::teams::{NewTeam, Pause, Rollout, TeamView, Teams};
 
 impl Tables {
     fn platform_at(&mut self, base_url: &str) -> PlatformId {
@@ -36,7 +36,7 @@ impl Tables {
         let team = self.teams.entry(new.id).or_insert_with(|| Team {
             name: String::new(),
             platform,
-            cohorts: Vec::new(),
+            cohorts: new.cohorts.clone().unwrap_or_default(),
             owner_uid: None,
             key: None,
             paused: None,
@@ -47,9 +47,20 @@ impl Tables {
             deleted_at: None,
         });
         team.name.clone_from(&new.name);
-        team.cohorts.clone_from(&new.cohorts);
+        if let Some(cohorts) = &new.cohorts {
+            team.cohorts.clone_from(cohorts);
+        }
+        let moved = team.platform != platform;
         team.platform = platform;
         team.deleted_at = None;
+        if moved {
+            // A key must never travel to a platform that it was not given for.
+            team.key = None;
+            if !new.same_account {
+                team.owner_uid = None;
+            }
+            self.leave_platform(new.id, new.same_account, now);
+        }
         for scope in Scope::ALL {
             let intervals = self.intervals(scope);
             let key = ScopeKey::new(new.id, scope);
@@ -58,6 +69,19 @@ impl Tables {
             for data_type in scope.data_types() {
                 self.verified.entry((new.id, *data_type)).or_default();
             }
+        }
+    }
+
+    /// What ran for the old platform commits nothing, and what it asked for
+    /// does not bind the new one.
+    fn leave_platform(&mut self, team: TeamId, same_account: bool, now: OffsetDateTime) {
+        if same_account {
+            self.stop_runs(team, now);
+        } else {
+            self.start_anew(team, now);
+        }
+        for (_, state) in self.states.iter_mut().filter(|(key, _)| key.team == team) {
+            state.wait = None;
         }
     }
 
@@ -129,6 +153,11 @@ impl Teams for MemoryStore {
         Ok(tables.view(team.id, row))
     }
 
+    async fn get(&self, team: TeamId) -> PortResult<Option<TeamView>> {
+        let tables = self.tables();
+        Ok(tables.team(team).map(|row| tables.view(team, row)))
+    }
+
     async fn list(&self) -> PortResult<Vec<TeamView>> {
         let tables = self.tables();
         let live = tables.teams.iter().filter(|(_, team)| team.deleted_at.is_none());
@@ -139,14 +168,14 @@ impl Teams for MemoryStore {
         Ok(self.tables().remove_team(team, self.now()))
     }
 
-    async fn set_paused(&self, team: TeamId, paused: Option<String>) -> PortResult<bool> {
+    async fn set_paused(&self, team: TeamId, paused: Option<Pause>) -> PortResult<bool> {
         let (mut tables, now) = (self.tables(), self.now());
         if tables.team(team).is_none() {
             return Ok(false);
         }
         let resumed = paused.is_none();
         if let Some(row) = tables.teams.get_mut(&team) {
-            row.paused = paused;
+            row.paused = paused.map(|pause| pause.reason);
         }
         if resumed {
             tables.make_due(team, now);
@@ -164,7 +193,7 @@ impl Teams for MemoryStore {
         Ok(self.tables().rollout.clone())
     }
 
-    async fn set_rollout(&self, rollout: &Rollout) -> PortResult<()> {
+    async fn set_rollout(&self, rollout: &Rollout, _by: &str) -> PortResult<()> {
         self.tables().rollout = rollout.clone();
         Ok(())
     }

@@ -27,6 +27,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Config;
 
+pub(crate) use self::identity::dies_with_parent;
 use self::{adopt::Answer, binaries::Search, error::io, identity::Identity, launch::Server};
 pub use self::{
     binaries::Binaries,
@@ -148,6 +149,24 @@ impl Cluster {
             }
             tokio::time::sleep(LOOK_AGAIN * 5).await;
         }
+    }
+
+    /// Whether a living process keeps the server of a cluster in `dir`.
+    pub fn is_kept(dir: &Path) -> Result<bool, ClusterError> {
+        // Looking must not leave a lock file where there is no cluster.
+        Ok(dir.join("owner.lock").exists() && adopt::try_own(dir)?.is_none())
+    }
+
+    /// Ends a server that an earlier run left behind in `dir`, so that the files
+    /// can be removed. While the answer lives nobody starts another one there;
+    /// `None` while a living process keeps it.
+    pub async fn vacate(dir: &Path) -> Result<Option<File>, ClusterError> {
+        let root = fs::canonicalize(dir).map_err(io("find", dir))?;
+        let owner = adopt::try_own(&root)?;
+        if owner.is_some() {
+            adopt::clear(&root).await?;
+        }
+        Ok(owner)
     }
 
     /// Connection settings for a database of the cluster.

@@ -41,18 +41,26 @@ pub struct PgReads {
     pool: Pool,
     dead_after: Duration,
     changes_kept: Duration,
+    pipeline: bool,
 }
 
 impl PgReads {
     /// Reads through `pool`. A lease whose owner was silent for `dead_after` is
     /// not shown; change rows are trusted to be whole for `changes_kept`.
     pub const fn new(pool: Pool, dead_after: Duration, changes_kept: Duration) -> Self {
-        Self { pool, dead_after, changes_kept }
+        Self { pool, dead_after, changes_kept, pipeline: true }
+    }
+
+    /// Where the pipeline of this process is off, every team takes no part.
+    pub const fn pipeline(mut self, on: bool) -> Self {
+        self.pipeline = on;
+        self
     }
 
     async fn status_rows(&self, teams: &[TeamId]) -> PortResult<Vec<Row>> {
         let teams = numbers(teams);
-        rows(&self.pool, SCOPE_STATUS, &[&teams, &self.dead_after.as_secs_f64()]).await
+        let dead_after = self.dead_after.as_secs_f64();
+        rows(&self.pool, SCOPE_STATUS, &[&teams, &dead_after, &self.pipeline]).await
     }
 
     /// Rows of a table that satisfy one more condition over `$2`.

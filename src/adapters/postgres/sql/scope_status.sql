@@ -1,9 +1,10 @@
 -- Every scope of these teams as it stands, once for each table that it keeps.
--- $1 int8[]: teams, $2 float8: seconds of silence after which a replica counts as dead.
+-- $1 int8[]: teams, $2 float8: seconds of silence after which a replica counts as dead,
+-- $3 bool: whether the pipeline of this process is on.
 SELECT t.id AS team_id,
        t.name AS team_name,
        now() AS now,
-       ro.enabled AND ts.in_rollout AS in_rollout,
+       $3::bool AND ro.enabled AND ts.in_rollout AS in_rollout,
        CASE WHEN ts.paused_at IS NOT NULL THEN coalesce(ts.paused_reason, 'paused') END AS team_paused,
        CASE WHEN ts.auth_failed_at IS NOT NULL THEN coalesce(ts.auth_failed_reason, 'the key was refused') END AS auth_failed,
        ts.has_key,

@@ -1,4 +1,5 @@
--- The team's account is another one now: whoever runs for the old one commits nothing. $1 int8: team.
+-- What the old platform asked for and refused does not bind the new one. Fences and due times were moved before.
+-- $1 int8: team.
 UPDATE vz_sync_states
-SET fence = fence + 1, cursor = NULL, capabilities = '{}', next_full_at = now(), next_delta_at = now()
+SET capabilities = '{}', not_before = NULL, not_before_reason = NULL, pending_reason = NULL, pending_message = NULL
 WHERE team_id = $1
