@@ -1,4 +1,5 @@
 //! Production adapters of the engine's ports.
 
 pub mod postgres;
+pub mod rabbitmq;
 pub mod virtuozzo;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod e2e;
+mod rabbitmq;
 mod schema;
 mod sides;
 mod store;

@@ -1,6 +1,9 @@
 //! What the integration tests stand on.
 
 pub mod binary;
+pub mod broker;
 pub mod postgres;
+pub mod rabbitmq;
 pub mod service;
 pub mod stream;
+pub mod vhosts;
