@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::domain::{
     Baseline, DataType, ExternalId, HoldId, JobId, ReplicaId, RunId, ScopeKey, SourceVersion,
@@ -28,12 +29,13 @@ pub struct Line {
     store: MemoryStore,
     lock: Arc<EmbeddedLock>,
     cut: Arc<AtomicBool>,
+    leases_held: Arc<watch::Sender<bool>>,
 }
 
 impl Line {
     /// A line that works.
     pub fn new(store: MemoryStore, lock: Arc<EmbeddedLock>) -> Self {
-        Self { store, lock, cut: Arc::default() }
+        Self { store, lock, cut: Arc::default(), leases_held: Arc::new(watch::Sender::new(false)) }
     }
 
     /// Nothing gets through until it is mended.
@@ -44,6 +46,17 @@ impl Line {
     /// Everything gets through again.
     pub fn mend(&self) {
         self.cut.store(false, Ordering::Release);
+    }
+
+    /// Calls for a lease are on their way until they are let through. What was
+    /// sent arrives, whether or not the sender still waits for the answer.
+    pub fn hold_leases(&self) {
+        self.leases_held.send_replace(true);
+    }
+
+    /// Lets them arrive.
+    pub fn let_leases_through(&self) {
+        self.leases_held.send_replace(false);
     }
 
     fn check(&self, service: &'static str) -> PortResult<()> {
@@ -81,7 +94,16 @@ impl Store for Line {
     }
 
     async fn lease(&self, ask: &LeaseAsk) -> PortResult<LeaseAnswer> {
-        self.store()?.lease(ask).await
+        let mut held = self.leases_held.subscribe();
+        if !*held.borrow_and_update() {
+            return self.store()?.lease(ask).await;
+        }
+        let (line, ask) = (self.clone(), ask.clone());
+        let sent = tokio::spawn(async move {
+            let _ = held.wait_for(|held| !held).await;
+            line.store()?.lease(&ask).await
+        });
+        sent.await.expect("the memory never panics")
     }
 
     async fn renew(&self, lease: &LeaseRef, ttl: Duration) -> PortResult<bool> {

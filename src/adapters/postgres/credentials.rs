@@ -28,6 +28,7 @@ const STORE: &str = include_str!("sql/credentials_store.sql");
 const DUE: &str = include_str!("sql/credentials_due.sql");
 const RESEAL: &str = include_str!("sql/credentials_reseal.sql");
 const PROBES: &str = include_str!("sql/credentials_probes.sql");
+const REFUSED_AGAIN: &str = include_str!("sql/credentials_refused_again.sql");
 const UNPAUSE: &str = "UPDATE team_settings SET auth_failed_at = NULL, auth_failed_reason = NULL
                        WHERE team_id = $1 AND auth_failed_at IS NOT NULL";
 const FOREIGN: &str = include_str!("sql/credentials_foreign.sql");
@@ -151,6 +152,11 @@ impl Credentials for PgCredentials {
     async fn due_probes(&self, limit: u32, again_in: Duration) -> PortResult<Vec<TeamId>> {
         let found = rows(&self.pool, PROBES, &[&i64::from(limit), &again_in.as_secs_f64()]).await?;
         found.iter().map(|row| get(row, "team_id").map(TeamId)).collect()
+    }
+
+    async fn refused_again(&self, team: TeamId, again_in: Duration) -> PortResult<()> {
+        execute(&self.pool, REFUSED_AGAIN, &[&team.0, &again_in.as_secs_f64()]).await?;
+        Ok(())
     }
 
     async fn accepted(&self, team: TeamId) -> PortResult<bool> {
