@@ -250,9 +250,17 @@ impl EngineHandle {
         &self.parts.settings
     }
 
-    /// Stops the run in hand of a scope, if this replica has it.
-    pub fn cancel_run(&self, key: ScopeKey, by: &str) -> bool {
-        let message = TeamSyncMsg::Cancel { by: by.to_owned() };
-        self.pool.cast(PoolMsg::Tell { key, message }).is_ok()
+    /// Stops the run in hand of a scope, if this replica has it, and says
+    /// whether there was one.
+    pub async fn cancel_run(&self, key: ScopeKey, by: &str) -> Result<bool, AskError> {
+        // A message to an actor that is not there would start it.
+        if self.roster.get(&self.pool.id().child(key)).is_none() {
+            return Ok(false);
+        }
+        let cancel = |reply| {
+            let message = TeamSyncMsg::Cancel { by: by.to_owned(), reply };
+            PoolMsg::Route { key, message }
+        };
+        self.pool.ask(ASK_TIMEOUT, cancel).await
     }
 }

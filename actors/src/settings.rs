@@ -49,6 +49,10 @@ pub struct Settings {
     pub collision_delay: Duration,
     /// Backoff, attempts and the limits of patience.
     pub retry: RetryRules,
+    /// Time to the next probe of a refused key after one without an answer.
+    pub probe_retry: Duration,
+    /// Deadline of one probe of a refused key.
+    pub probe_timeout: Duration,
     /// Heartbeat of this replica.
     pub heartbeat: Duration,
     /// Between two readings of the platforms' gates.
@@ -66,6 +70,9 @@ pub struct Settings {
     /// Changed share of a team, in percent, above which a delta is not worth
     /// its requests and reads the full listing instead.
     pub delta_max_percent: u8,
+    /// Requests per second that one team may send through all replicas together,
+    /// as the limiter knows it; `None` without a limit.
+    pub team_rate: Option<f64>,
     /// Overlap of two readings of the action history.
     pub history_overlap: Duration,
     /// How far back a full reading of the action history goes.
@@ -126,6 +133,8 @@ impl Settings {
             run_timeout: secs(150),
             collision_delay: secs(30),
             retry: RetryRules::default(),
+            probe_retry: secs(300),
+            probe_timeout: secs(30),
             heartbeat: secs(5),
             gates_every: secs(1),
             dead_after: secs(15),
@@ -134,6 +143,7 @@ impl Settings {
             stage_batch: 1000,
             stage_parallel: 3,
             delta_max_percent: 5,
+            team_rate: Some(2.0),
             history_overlap: secs(120),
             history_window: secs(90 * 24 * 3600),
             history_page: 500,

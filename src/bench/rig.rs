@@ -262,11 +262,12 @@ async fn add_teams(adapters: &Adapters, platform_url: &str, members: Vec<Member>
                 id: team,
                 name: format!("Team {team}"),
                 platform_url: platform_url.to_owned(),
-                cohorts: Vec::new(),
+                cohorts: None,
+                same_account: false,
             };
             adapters.teams.put(&new).await?;
             let credentials = &adapters.ports.credentials;
-            credentials.replace(team, token, owner_uid, OnOtherAccount::Refuse).await?;
+            credentials.replace(team, token, owner_uid, OnOtherAccount::Refuse, "bench").await?;
             Ok(())
         })
         .await

@@ -43,8 +43,9 @@ pub trait Engine: Send + Sync + 'static {
     /// What is known of every actor.
     fn roster(&self) -> &Roster;
 
-    /// Stops the run in hand of a scope, if this replica has it.
-    fn cancel_run(&self, key: ScopeKey, by: &str) -> bool;
+    /// Stops the run in hand of a scope, if this replica has it, and says
+    /// whether there was one.
+    async fn cancel_run(&self, key: ScopeKey, by: &str) -> PortResult<bool>;
 
     /// States were made due: look now.
     fn nudge(&self);

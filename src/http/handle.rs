@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use vz_sync_actors::domain::event::Progress;
 use vz_sync_actors::domain::{Event, EventNo, ScopeKey, TeamId};
 use vz_sync_actors::engine::{EngineHandle, SubscribeError};
-use vz_sync_actors::kit::Roster;
+use vz_sync_actors::kit::{AskError, Roster};
 use vz_sync_actors::ports::outbox::OutboxBounds;
 use vz_sync_actors::ports::platforms::PlatformGate;
 use vz_sync_actors::ports::store::{Requested, SyncRequest};
@@ -55,8 +55,12 @@ impl Engine for EngineHandle {
         Self::roster(self)
     }
 
-    fn cancel_run(&self, key: ScopeKey, by: &str) -> bool {
-        Self::cancel_run(self, key, by)
+    async fn cancel_run(&self, key: ScopeKey, by: &str) -> PortResult<bool> {
+        let unavailable = |error: AskError| PortError::Unavailable {
+            service: "team pool",
+            message: error.to_string(),
+        };
+        Self::cancel_run(self, key, by).await.map_err(unavailable)
     }
 
     fn nudge(&self) {

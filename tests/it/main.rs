@@ -3,6 +3,7 @@
 mod cluster;
 mod e2e;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod schema;
 mod sides;

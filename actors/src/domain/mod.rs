@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod baseline;
+pub mod budget;
 pub mod cadence;
 pub mod canonical;
 pub mod diff;

@@ -109,6 +109,14 @@ pub enum Sustained {
     Pause,
 }
 
+impl Sustained {
+    /// What of it is news to who was warned before, or was not.
+    #[must_use]
+    pub fn news(self, warned: bool) -> Self {
+        if self == Self::Warn && warned { Self::No } else { self }
+    }
+}
+
 /// Judges a failed run.
 pub fn after_failure(rules: &RetryRules, failure: &Failure, standing: &Standing) -> Verdict {
     let tries = standing.failures.saturating_add(1);
@@ -124,7 +132,12 @@ pub fn after_failure(rules: &RetryRules, failure: &Failure, standing: &Standing)
                 sustained: Sustained::No,
             };
         }
-        FailureClass::Auth => Action::RefuseKey { probe_in: rules.auth_probe },
+        FailureClass::Auth => {
+            // The team rests as a whole until its key works; a scope that was
+            // paused beside that would stay paused with the new key.
+            let action = Action::RefuseKey { probe_in: rules.auth_probe };
+            return Verdict { action, sustained: Sustained::No };
+        }
         FailureClass::Invalid => {
             Action::GiveUp { state: JobState::Failed, wait: rules.invalid_wait.max(backoff) }
         }
@@ -216,9 +229,21 @@ mod tests {
     fn a_refused_key_is_probed_hourly_and_nonsense_asked_for_slowly() {
         let action = judge(FailureClass::Auth, &standing(1, 0)).action;
         assert_eq!(action, Action::RefuseKey { probe_in: Duration::from_hours(1) });
+        let long =
+            Standing { failing_since: Some(NOW - Duration::from_hours(2400)), ..standing(1, 100) };
+        assert_eq!(judge(FailureClass::Auth, &long).sustained, Sustained::No);
+        assert_eq!(judge(FailureClass::Invalid, &long).sustained, Sustained::Pause);
         let action = judge(FailureClass::Invalid, &standing(1, 0)).action;
         let wait = Duration::from_hours(1);
         assert_eq!(action, Action::GiveUp { state: JobState::Failed, wait });
+    }
+
+    #[test]
+    fn a_warning_is_news_once_and_a_pause_always() {
+        assert_eq!(Sustained::Warn.news(false), Sustained::Warn);
+        assert_eq!(Sustained::Warn.news(true), Sustained::No);
+        assert_eq!(Sustained::Pause.news(true), Sustained::Pause);
+        assert_eq!(Sustained::No.news(false), Sustained::No);
     }
 
     #[test]

@@ -12,15 +12,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::locked;
 use crate::domain::job::Lane;
-use crate::ports::job_bus::{BusDepths, Delivery, JobBus, JobConsumer, JobMessage, Settle};
+use crate::ports::job_bus::{
+    BusDepths, DELIVERY_LIMIT, Delivery, JobBus, JobConsumer, JobMessage, Settle,
+};
 use crate::ports::{PortError, PortResult};
-
-/// Largest message, in bytes.
-const MAX_MESSAGE: usize = 4096;
-
-/// Deliveries after which a message that nobody settles becomes a dead letter:
-/// a mere net, since attempts are counted in the store.
-const DELIVERY_LIMIT: u32 = 20;
 
 /// A broker for one process.
 #[derive(Clone, Default)]
@@ -112,20 +107,7 @@ impl EmbeddedJobBus {
 #[async_trait]
 impl JobBus for EmbeddedJobBus {
     async fn publish(&self, message: &JobMessage) -> PortResult<()> {
-        let body = serde_json::to_string(message).map_err(|error| PortError::Refused {
-            service: "job bus",
-            message: format!("job {} cannot be written as JSON: {error}", message.job),
-        })?;
-        if body.len() > MAX_MESSAGE {
-            return Err(PortError::Refused {
-                service: "job bus",
-                message: format!(
-                    "the message of job {} has {} bytes, at most {MAX_MESSAGE} may travel",
-                    message.job,
-                    body.len()
-                ),
-            });
-        }
+        let body = message.encode("job bus")?;
         self.publish_raw(message.class.lane(), &body);
         Ok(())
     }

@@ -33,8 +33,13 @@ pub trait Credentials: Send + Sync + 'static {
     async fn erase(&self, team: TeamId) -> PortResult<()>;
 
     /// Teams whose refused key is due for a probe. Each is answered to one
-    /// caller only: its next probe moves `again_in` ahead.
+    /// caller only: its next probe moves `again_in` ahead, which is when it comes
+    /// if this one brings no answer.
     async fn due_probes(&self, limit: u32, again_in: Duration) -> PortResult<Vec<TeamId>>;
+
+    /// A probe found that the platform still refuses the key: the next one is due
+    /// after `again_in`. Nothing happens when the team rests no longer.
+    async fn refused_again(&self, team: TeamId, again_in: Duration) -> PortResult<()>;
 
     /// A probe found that the platform takes the key again: clears the auth
     /// pause and makes every scope of the team due. `false` when there was

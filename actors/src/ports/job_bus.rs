@@ -6,15 +6,22 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::PortResult;
+use super::{PortError, PortResult};
 use crate::domain::job::Lane;
 use crate::domain::{Class, JobId, ScopeKey};
 
 /// Version of [`JobMessage`] that this build writes.
 pub const JOB_SCHEMA_VERSION: u32 = 1;
 
-/// What travels on the bus: at most 4 KiB, no secrets. Unknown fields of a
-/// newer writer are ignored.
+/// Largest message that may travel, in bytes.
+pub const MAX_JOB_MESSAGE: usize = 4096;
+
+/// Deliveries after which a message that nobody settles becomes a dead letter:
+/// a mere net, since attempts are counted in the store.
+pub const DELIVERY_LIMIT: u32 = 20;
+
+/// What travels on the bus: at most [`MAX_JOB_MESSAGE`] bytes, no secrets.
+/// Unknown fields of a newer writer are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMessage {
     /// Shape of the message.
@@ -28,6 +35,24 @@ pub struct JobMessage {
     /// W3C `traceparent` of what made it due.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trace_parent: Option<String>,
+}
+
+impl JobMessage {
+    /// The message as it travels; refused when it is too large. `service` is
+    /// who refuses.
+    pub fn encode(&self, service: &'static str) -> PortResult<String> {
+        let refused = |message| PortError::Refused { service, message };
+        let body = serde_json::to_string(self)
+            .map_err(|error| refused(format!("job {} cannot be written: {error}", self.job)))?;
+        if body.len() > MAX_JOB_MESSAGE {
+            return Err(refused(format!(
+                "the message of job {} has {} bytes, at most {MAX_JOB_MESSAGE} may travel",
+                self.job,
+                body.len()
+            )));
+        }
+        Ok(body)
+    }
 }
 
 /// Publishes and consumes job messages.

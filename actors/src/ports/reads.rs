@@ -136,6 +136,9 @@ pub struct ScopeStatus {
     /// When they began.
     #[serde(with = "time::serde::rfc3339::option")]
     pub failing_since: Option<OffsetDateTime>,
+    /// Since when it is near to being paused over failing for long.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub pause_warned_at: Option<OffsetDateTime>,
     /// The last error as class and code.
     pub last_error: Option<String>,
     /// The last success.

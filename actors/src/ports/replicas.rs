@@ -17,7 +17,8 @@ pub trait Replicas: Send + Sync + 'static {
 
     /// Frees every lease whose owner's heartbeat is older than `dead_after`
     /// or whose own time has passed: running jobs are queued again, attempts
-    /// kept. Answers whose were freed; each is runnable at once.
+    /// kept. Answers whose were freed; each is runnable at once, for the reason
+    /// that made it run before.
     async fn reap(&self, dead_after: Duration) -> PortResult<Vec<Freed>>;
 
     /// Removes this replica's row; its leases must be released before.

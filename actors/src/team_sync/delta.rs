@@ -5,8 +5,8 @@
 //! (less an overlap), what is under way now, what looks different in outline,
 //! and what was unsettled or in doubt before. The outlines alone vouch for
 //! environments. For nodes the history must be gapless too, and every
-//! candidate must have answered. A delta that is not worth its requests reads
-//! the full listing instead.
+//! candidate must have answered. A delta that is not worth its requests, or
+//! could not send them in its time, reads the full listing instead.
 
 use std::collections::HashSet;
 
@@ -17,13 +17,10 @@ use super::{job_logs, schedule};
 use crate::domain::event::Phase;
 use crate::domain::item::Columns;
 use crate::domain::plan::{OutlineVerdict, Planner};
-use crate::domain::{Failure, FailureClass, Mode, status};
+use crate::domain::{Failure, FailureClass, Mode, budget, status};
 use crate::ports::platform::{ActionTarget, Lookup, Outline};
 use crate::ports::store::{Apply, Cursor};
 use tokio::time::Instant;
-
-/// Up to this many details are asked for whatever share of the team they are.
-const ALWAYS_WORTH: usize = 20;
 
 /// What the action history says was touched.
 #[derive(Default)]
@@ -73,8 +70,7 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
             candidates.push(outline);
         }
     }
-    let share = usize::from(run.parts.settings.delta_max_percent);
-    if candidates.len() > ALWAYS_WORTH && candidates.len() * 100 > outlines.outlines.len() * share {
+    if candidates.len() > worth_asking(run, outlines.outlines.len()) {
         return environments::full(run).await;
     }
     run.teller.enter(Phase::Fetch, Some(candidates.len() as u64)).await;
@@ -109,6 +105,14 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
         nodes_verified: touched.gapless && all_answered,
     };
     planning.into_apply(run).await
+}
+
+/// Most details that this delta asks for, of so many outlines.
+fn worth_asking(run: &Run, listed: usize) -> usize {
+    let settings = &run.parts.settings;
+    let replicas = run.parts.measured.fleet().map_or(1, |fleet| fleet.replicas);
+    let requests = budget::requests_of_a_run(settings.team_rate, replicas, settings.run_timeout);
+    budget::details_worth_asking(listed, settings.delta_max_percent, requests)
 }
 
 /// Reads the action history since the cursor, and what is under way.

@@ -23,7 +23,14 @@ pub(super) async fn full(run: &Run) -> Result<Apply, WorkError> {
     let mut writer = Writer::new(run, planner.wants_changes());
     run.teller.enter(Phase::Fetch, run.lease.expected).await;
     let mut sink = Sink { run, planner: &mut planner, writer: &mut writer, broken: None };
-    let listed = run.parts.ports.platform.environments(&run.access, &baseline, &mut sink).await;
+    let platform = &run.parts.ports.platform;
+    let listed = loop {
+        // Our own limiter refuses before anything is sent: the sink is fresh.
+        let listed = platform.environments(&run.access, &baseline, &mut sink).await;
+        if !run.must_wait(&listed).await {
+            break listed;
+        }
+    };
     if let Some(error) = sink.broken.take() {
         return Err(error);
     }

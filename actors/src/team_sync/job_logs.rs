@@ -49,8 +49,7 @@ pub(super) async fn history(
             action: action.map(str::to_owned),
         };
         let ask = || run.parts.ports.platform.actions(&run.access, &query);
-        // The first page may step aside for the limit, the others may not.
-        let page = if pages == 0 { ask().await? } else { run.patiently(ask).await? };
+        let page = run.patiently(ask).await?;
         sent_at.get_or_insert(page.sent_at);
         completeness = completeness.and(page.completeness);
         let got = (page.items.len() + page.malformed.len()) as u64;

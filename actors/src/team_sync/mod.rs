@@ -6,7 +6,7 @@
 //! store, and the scheduler finds it there.
 //!
 //! - [`order`]: a delivery with its permit.
-//! - `run`: one attempt, from lease to ack.
+//! - `run`: one attempt, from lease to ack; `settling`: its ends without data.
 //! - `keeper`: renews lease and lock, and ends the run when trust is over.
 //! - `environments`, `delta`, `job_logs`, `archived_sites`: what a run reads.
 //! - `changes`: turns planned rows into upserts, inline or staged.
@@ -25,6 +25,7 @@ mod progress;
 mod removals;
 mod run;
 mod schedule;
+mod settling;
 mod stop;
 
 use std::collections::VecDeque;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::domain::ScopeKey;
-use crate::kit::{ActorError, Behaviour, Context, Message, TaskEnd, TaskHandle};
+use crate::kit::{ActorError, Behaviour, Context, Message, Reply, TaskEnd, TaskHandle};
 use crate::parts::Parts;
 
 pub use order::Order;
@@ -57,6 +58,8 @@ pub enum TeamSyncMsg {
     Cancel {
         /// Who.
         by: String,
+        /// Whether there was one.
+        reply: Reply<bool>,
     },
     /// The lease of the run in hand may have been taken away.
     Doubt,
@@ -132,10 +135,11 @@ impl Behaviour for TeamSync {
                 }
                 self.begin_next(ctx);
             }
-            TeamSyncMsg::Cancel { by } => {
+            TeamSyncMsg::Cancel { by, reply } => {
                 if let Some(current) = &self.current {
                     current.stopper.stop(StopWhy::Cancelled(by));
                 }
+                reply.send(self.current.is_some());
             }
             TeamSyncMsg::Doubt => {
                 if let Some(current) = &self.current {

@@ -5,17 +5,20 @@
 //! in a settlement; the delivery is acked last, after that is durable.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::guard::{LOCK_TIMEOUT, RunGuard};
 use super::keeper::{self, TrustEnd};
 use super::order::Order;
 use super::progress::{Show, Teller};
+use super::settling::{self, Stop};
 use super::stop::{StopWhy, Stopper};
 use super::{archived_sites, delta, environments, job_logs};
-use crate::domain::retry::{self, Action, Standing, Sustained};
+use crate::domain::retry::Sustained;
 use crate::domain::{Counts, Failure, FailureClass, Mode, PartialReason, RunId, Scope, ScopeKey};
 use crate::parts::Parts;
 use crate::ports::PortError;
@@ -23,14 +26,12 @@ use crate::ports::credentials::{Access, Resolved};
 use crate::ports::job_bus::JobMessage;
 use crate::ports::lock::Acquired;
 use crate::ports::signals::Signal;
-use crate::ports::store::{
-    Applied, Apply, Ending, Lease, LeaseAnswer, LeaseAsk, Settled, Settlement,
-};
+use crate::ports::store::{Applied, Apply, Ending, Lease, LeaseAnswer, LeaseAsk};
 
 /// Attempts to get an answer of the store before a delivery goes back.
-const STORE_TRIES: u32 = 4;
+pub(super) const STORE_TRIES: u32 = 4;
 /// Between two of them.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How an attempt ended, for operators and tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +113,9 @@ pub(super) struct Run {
     pub(super) parts: Parts,
     pub(super) lease: Lease,
     pub(super) access: Access,
-    pub(super) teller: Teller,
+    pub(super) teller: Arc<Teller>,
+    /// Whether the platform was asked for anything yet; see `patience`.
+    pub(super) begun: AtomicBool,
 }
 
 /// One attempt that was not begun yet.
@@ -133,7 +136,8 @@ impl Attempt {
         let Some((message, delivery, permit)) = order.take() else { return RunEnd::Undecided };
         let signals = self.parts.ports.signals.clone();
         let run = RunId(self.parts.ports.entropy.uuid());
-        let Some(answer) = self.lease(&message, run).await else {
+        let mut guard = RunGuard::new(&self.parts, self.key, run);
+        let Some(answer) = self.lease(&message, run, &mut guard).await else {
             // Nothing was decided: rest, then let the delivery come again.
             drop(Order::new(message, delivery, permit));
             return RunEnd::Undecided;
@@ -141,32 +145,10 @@ impl Attempt {
         // A leased job makes room for the next one on the bus.
         signals.send(Signal::QueueMoved);
         let end = match answer {
-            LeaseAnswer::Granted(lease) => self.run(*lease).await,
-            LeaseAnswer::Busy { .. } => {
-                info!(
-                    event = "vz_sync_skip_locked",
-                    team_id = message.key.team.0,
-                    scope = message.key.scope.as_str(),
-                    job_id = message.job.0,
-                    "another run has the lease"
-                );
-                RunEnd::NotLeased("busy")
-            }
-            LeaseAnswer::NotQueued => RunEnd::NotLeased("not_queued"),
-            LeaseAnswer::Fresh => RunEnd::NotLeased("fresh"),
-            LeaseAnswer::Later { .. } => RunEnd::NotLeased("later"),
-            LeaseAnswer::Resting(_) => RunEnd::NotLeased("resting"),
-            LeaseAnswer::Exhausted { attempts } => {
-                error!(
-                    event = "vz_sync_job_failed",
-                    team_id = message.key.team.0,
-                    scope = message.key.scope.as_str(),
-                    job_id = message.job.0,
-                    attempt = attempts,
-                    reason = "attempts_exhausted",
-                    "job is dead"
-                );
-                RunEnd::GaveUp("attempts_exhausted".into())
+            LeaseAnswer::Granted(lease) => self.run(*lease, guard).await,
+            other => {
+                guard.disarm();
+                settling::not_leased(&message, &other)
             }
         };
         if let Err(error) = delivery.ack().await {
@@ -180,7 +162,12 @@ impl Attempt {
         end
     }
 
-    async fn lease(&self, message: &JobMessage, run: RunId) -> Option<LeaseAnswer> {
+    async fn lease(
+        &self,
+        message: &JobMessage,
+        run: RunId,
+        guard: &mut RunGuard,
+    ) -> Option<LeaseAnswer> {
         let settings = &self.parts.settings;
         let ask = LeaseAsk {
             key: message.key,
@@ -190,10 +177,10 @@ impl Attempt {
             ttl: settings.lease_ttl,
             dead_after: settings.dead_after,
             collision_delay: settings.collision_delay,
-            max_attempts: settings.retry.max_attempts,
+            retry: settings.retry,
         };
         for attempt in 1..=STORE_TRIES {
-            match self.parts.ports.store.lease(&ask).await {
+            match guard.lease(ask.clone()).await {
                 Ok(answer) => return Some(answer),
                 Err(error) => {
                     warn!(event = "vz_sync_lease_failed", team_id = self.key.team.0, scope = self.key.scope.as_str(), attempt, error = %error, "no answer to the lease");
@@ -209,19 +196,10 @@ impl Attempt {
         None
     }
 
-    async fn run(self, lease: Lease) -> RunEnd {
-        let Parts { ports, measured, .. } = &self.parts;
-        let guard = RunGuard {
-            store: ports.store.clone(),
-            lock: ports.lock.clone(),
-            signals: ports.signals.clone(),
-            key: self.key,
-            run: lease.name.run,
-            armed: true,
-        };
+    async fn run(self, lease: Lease, guard: RunGuard) -> RunEnd {
         if let Some(at) = lease.dispatched_at {
-            measured
-                .note_queue_wait(Duration::try_from(lease.database_now - at).unwrap_or_default());
+            let waited = Duration::try_from(lease.database_now - at).unwrap_or_default();
+            self.parts.measured.note_queue_wait(waited);
         }
         self.take_lock(&lease).await;
         info!(
@@ -240,7 +218,7 @@ impl Attempt {
         let (settled, end) = match end {
             Stop::Worked(end) => (true, end),
             Stop::Settle(ending, sustained, end) => {
-                settle(&self.parts, &lease, ending, sustained, end).await
+                settling::settle(&self.parts, &lease, ending, sustained, end).await
             }
         };
         if settled {
@@ -270,23 +248,16 @@ impl Attempt {
     }
 }
 
-/// What follows the work.
-enum Stop {
-    /// The apply ended the run, or it was overtaken.
-    Worked(RunEnd),
-    /// The job must be settled.
-    Settle(Ending, Sustained, RunEnd),
-}
-
 /// Works until done, stopped, out of time or out of trust.
 async fn supervise(parts: &Parts, lease: &Lease, teller: Teller, stopper: &Stopper) -> Stop {
+    let teller = Arc::new(teller);
     let span = info_span!(
         "vz.sync.run",
         team_id = lease.name.key.team.0,
         scope = lease.name.key.scope.as_str(),
         job_id = lease.name.job.0
     );
-    let work = work(parts, lease, teller).instrument(span);
+    let work = work(parts, lease, teller.clone()).instrument(span);
     tokio::select! {
         biased;
         why = stopper.stopped() => match why {
@@ -311,16 +282,17 @@ async fn supervise(parts: &Parts, lease: &Lease, teller: Teller, stopper: &Stopp
                 "run_timeout",
                 format!("the run took longer than {:?}", parts.settings.run_timeout),
             );
-            verdict(parts, lease, failure)
+            settling::verdict(parts, lease, failure)
         }
+        never = teller.keep_up() => match never {},
         end = work => match end {
             Ok(end) => Stop::Worked(end),
-            Err(error) => verdict(parts, lease, error.into_failure()),
+            Err(error) => settling::verdict(parts, lease, error.into_failure()),
         },
     }
 }
 
-async fn work(parts: &Parts, lease: &Lease, teller: Teller) -> Result<RunEnd, WorkError> {
+async fn work(parts: &Parts, lease: &Lease, teller: Arc<Teller>) -> Result<RunEnd, WorkError> {
     let team = lease.name.key.team;
     let access = match parts.ports.credentials.resolve(team).await? {
         Resolved::Access(access) => access,
@@ -332,8 +304,9 @@ async fn work(parts: &Parts, lease: &Lease, teller: Teller) -> Result<RunEnd, Wo
             return Err(Failure::new(FailureClass::Auth, "credential_unreadable", message).into());
         }
     };
-    let run = Run { parts: parts.clone(), lease: lease.clone(), access, teller };
-    let apply = match (lease.name.key.scope, lease.mode) {
+    let (parts, lease, begun) = (parts.clone(), lease.clone(), AtomicBool::new(false));
+    let run = Run { parts, lease, access, teller, begun };
+    let apply = match (run.lease.name.key.scope, run.lease.mode) {
         (Scope::Environments, Mode::Full) => environments::full(&run).await?,
         (Scope::Environments, Mode::Delta) => delta::delta(&run).await?,
         (Scope::JobLogs, _) => job_logs::read(&run).await?,
@@ -362,7 +335,8 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
                     );
                 }
                 if let Some(doubt) = &apply.doubt {
-                    wake_after(&run.parts, doubt.wait);
+                    settling::wake_after(&run.parts, doubt.wait);
+                    settling::tell_sustained(&run.lease, &doubt.failure, doubt.sustained);
                 }
                 return Ok(committed(run, &apply, Some(event.0)));
             }
@@ -403,92 +377,4 @@ fn committed(run: &Run, apply: &Apply, event: Option<i64>) -> RunEnd {
         crate::domain::Completeness::Complete => RunEnd::Committed(counts),
         crate::domain::Completeness::Partial(reason) => RunEnd::Partial(reason.clone()),
     }
-}
-
-/// What a failure means for job and state.
-fn verdict(parts: &Parts, lease: &Lease, failure: Failure) -> Stop {
-    let standing = Standing {
-        attempt: lease.attempt,
-        failures: lease.failures,
-        failing_since: lease.failing_since,
-        now: lease.database_now + lease.asked_at.elapsed(),
-        random: parts.ports.entropy.fraction(),
-    };
-    let verdict = retry::after_failure(&parts.settings.retry, &failure, &standing);
-    tell_failure(lease, &failure, verdict.action);
-    let code = failure.code.clone();
-    let (ending, end) = match verdict.action {
-        Action::Retry { wait } => (Ending::Retry { failure, wait }, RunEnd::Retried(code)),
-        Action::Postpone { reason, wait } => {
-            (Ending::Postponed { reason, wait }, RunEnd::Postponed(code))
-        }
-        Action::GiveUp { state, wait } => {
-            (Ending::GaveUp { failure, state, wait }, RunEnd::GaveUp(code))
-        }
-        Action::RefuseKey { probe_in } => {
-            (Ending::AuthRefused { failure, probe_in }, RunEnd::GaveUp(code))
-        }
-    };
-    Stop::Settle(ending, verdict.sustained, end)
-}
-
-fn tell_failure(lease: &Lease, failure: &Failure, action: Action) {
-    let (team_id, scope) = (lease.name.key.team.0, lease.name.key.scope.as_str());
-    let (job_id, attempt) = (lease.name.job.0, lease.attempt);
-    let (reason, error_class) = (failure.code.as_str(), failure.class.as_str());
-    match action {
-        Action::Retry { wait } | Action::Postpone { wait, .. } => {
-            let wait_ms = wait.as_millis() as u64;
-            warn!(event = "vz_sync_retry", team_id, scope, job_id, attempt, reason, error_class, wait_ms, error = %failure.message, "run failed, trying again");
-        }
-        Action::GiveUp { state, .. } => {
-            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, state = state.as_str(), error = %failure.message, "job gave up");
-        }
-        Action::RefuseKey { .. } => {
-            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, error = %failure.message, "the platform refuses the team's key");
-        }
-    }
-}
-
-/// Settles, several times if need be; `false` when the guard must release.
-async fn settle(
-    parts: &Parts,
-    lease: &Lease,
-    ending: Ending,
-    sustained: Sustained,
-    end: RunEnd,
-) -> (bool, RunEnd) {
-    let settlement = Settlement { lease: lease.name, ending, sustained };
-    for _ in 0..STORE_TRIES {
-        match parts.ports.store.settle(&settlement).await {
-            Ok(Settled::Done { .. }) => {
-                if let Ending::Retry { wait, .. } | Ending::Postponed { wait, .. } =
-                    settlement.ending
-                {
-                    wake_after(parts, wait);
-                }
-                return (true, end);
-            }
-            Ok(Settled::Overtaken) => return (true, RunEnd::Overtaken),
-            Err(error) => {
-                warn!(event = "vz_sync_settle_failed", team_id = lease.name.key.team.0, scope = lease.name.key.scope.as_str(), job_id = lease.name.job.0, error = %error, "settlement not taken");
-                tokio::time::sleep(STORE_PAUSE).await;
-            }
-        }
-    }
-    (false, RunEnd::Undecided)
-}
-
-/// A wait that ends before the scheduler's next poll would be stretched to it,
-/// so the scheduler is nudged then. A nudge that is lost is made up for by the
-/// poll.
-fn wake_after(parts: &Parts, wait: Duration) {
-    if wait >= parts.settings.poll {
-        return;
-    }
-    let signals = parts.ports.signals.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(wait).await;
-        signals.send(Signal::StatesDue);
-    });
 }

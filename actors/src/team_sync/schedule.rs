@@ -5,10 +5,10 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::run::Run;
-use crate::domain::cadence;
 use crate::domain::item::Element;
 use crate::domain::{Completeness, ExternalId, Failure, FailureClass, Mode, PartialReason};
-use crate::ports::store::{Doubt, DueTimes};
+use crate::domain::{cadence, retry};
+use crate::ports::store::{Doubt, DueTimes, Lease};
 
 impl Run {
     /// Database time now, as far as a run can tell without asking.
@@ -46,7 +46,12 @@ pub(super) fn doubt(run: &Run, completeness: &Completeness) -> Option<Doubt> {
     };
     let class = if passing { FailureClass::Retryable } else { FailureClass::Invalid };
     let message = format!("the listing is only partial: {reason}");
-    Some(Doubt { failure: Failure::new(class, reason.code(), message), wait })
+    // A listing that is never whole is a failure that lasts.
+    let Lease { failures, failing_since, .. } = run.lease;
+    let rules = &run.parts.settings.retry;
+    let now = run.database_now();
+    let sustained = retry::sustained(rules, failures.saturating_add(1), failing_since, now);
+    Some(Doubt { failure: Failure::new(class, reason.code(), message), wait, sustained })
 }
 
 /// The id of an element that is the owner's own.

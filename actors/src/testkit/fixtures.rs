@@ -11,6 +11,7 @@ use crate::domain::item::{
     Columns, EnvironmentColumns, EnvironmentElement, Item, JobLogColumns, Malformed, NodeColumns,
     SourceVersion,
 };
+use crate::domain::retry::RetryRules;
 use crate::domain::{
     Class, DataType, ExternalId, JobId, ReplicaId, RunId, Scope, ScopeKey, TeamId,
 };
@@ -241,7 +242,7 @@ pub fn lease_ask(key: ScopeKey, job: JobId, run: u64) -> LeaseAsk {
         ttl: LEASE_TTL,
         dead_after: DEAD_AFTER,
         collision_delay: Duration::from_secs(30),
-        max_attempts: 5,
+        retry: RetryRules::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::domain::job::Lane;
 use crate::domain::{
@@ -31,12 +32,14 @@ pub struct Line {
     due_queue: Arc<dyn DueQueue>,
     cut: Arc<AtomicBool>,
     queue_cut: Arc<AtomicBool>,
+    leases_held: Arc<watch::Sender<bool>>,
 }
 
 impl Line {
     /// A line that works.
     pub fn new(store: MemoryStore, lock: Arc<dyn Lock>, due_queue: Arc<dyn DueQueue>) -> Self {
-        Self { store, lock, due_queue, cut: Arc::default(), queue_cut: Arc::default() }
+        let leases_held = Arc::new(watch::Sender::new(false));
+        Self { store, lock, due_queue, cut: Arc::default(), queue_cut: Arc::default(), leases_held }
     }
 
     /// Nothing gets through until it is mended.
@@ -54,6 +57,17 @@ impl Line {
     pub fn mend(&self) {
         self.cut.store(false, Ordering::Release);
         self.queue_cut.store(false, Ordering::Release);
+    }
+
+    /// Calls for a lease are on their way until they are let through. What was
+    /// sent arrives, whether or not the sender still waits for the answer.
+    pub fn hold_leases(&self) {
+        self.leases_held.send_replace(true);
+    }
+
+    /// Lets them arrive.
+    pub fn let_leases_through(&self) {
+        self.leases_held.send_replace(false);
     }
 
     fn check(&self, cut: bool, service: &'static str) -> PortResult<()> {
@@ -95,7 +109,16 @@ impl Store for Line {
     }
 
     async fn lease(&self, ask: &LeaseAsk) -> PortResult<LeaseAnswer> {
-        self.store()?.lease(ask).await
+        let mut held = self.leases_held.subscribe();
+        if !*held.borrow_and_update() {
+            return self.store()?.lease(ask).await;
+        }
+        let (line, ask) = (self.clone(), ask.clone());
+        let sent = tokio::spawn(async move {
+            let _ = held.wait_for(|held| !held).await;
+            line.store()?.lease(&ask).await
+        });
+        sent.await.expect("the memory never panics")
     }
 
     async fn renew(&self, lease: &LeaseRef, ttl: Duration) -> PortResult<bool> {

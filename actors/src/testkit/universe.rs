@@ -175,6 +175,7 @@ impl Universe {
         };
         let mut settings = Settings::new(replica_id(number + 1));
         settings.host = format!("host-{}", number + 1);
+        settings.team_rate = self.rates.team;
         (self.tune)(&mut settings);
         let engine = Engine::start(ports, settings).await.unwrap();
         self.replicas.push(Replica { line, handle: engine.handle(), engine: Some(engine) });

@@ -120,6 +120,39 @@ async fn a_refused_key_rests_the_team_until_the_probe_finds_it_works() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_without_an_answer_holds_nobody_up_and_is_repeated_soon() {
+    let (mut universe, silent) = one_team(2, 1).await;
+    let broken = universe.team(2, 2, 1).await;
+    let fine = universe.team(3, 2, 1).await;
+    universe.settle().await;
+    let all = [silent, broken, fine];
+    for team in all {
+        let refused = Behaviour::Fails(refused_key());
+        universe.platform.next(team, Method::Environments, refused);
+        universe.trigger(team, Environments, Class::Manual).await;
+    }
+    let rests = |team| universe.scope(team, Environments).resting.is_some();
+    universe.until("all rest", || all.into_iter().all(rests)).await;
+    let refused_at = tokio::time::Instant::now();
+    universe.platform.next(silent, Method::Account, Behaviour::Hangs);
+    universe.platform.next(broken, Method::Account, Behaviour::Fails(unavailable()));
+    universe.until("the third goes on", || !rests(fine)).await;
+    let took = refused_at.elapsed();
+    assert!(took >= secs(3600) && took <= secs(3600 + 60), "{took:?}");
+    assert!(rests(silent) && rests(broken));
+    let roster = universe.handle().roster().clone();
+    let prober = vz_sync_actors::kit::ActorId::root().child("key_prober");
+    let view = roster.get(&prober).unwrap();
+    assert_eq!(view.state, vz_sync_actors::kit::ActorState::Busy, "a probe still waits");
+    assert_eq!(view.current_message.map(|message| message.name), None, "but not in a handler");
+    universe.until("all go on", || !all.into_iter().any(rests)).await;
+    let took = refused_at.elapsed();
+    assert!(took <= secs(3600 + 5 * 60 + 150), "not an hour later: {took:?}");
+    universe.settle().await;
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_makes_no_sense_is_asked_for_slowly() {
     let (mut universe, team) = one_team(2, 1).await;
     let failure = Failure::new(FailureClass::Invalid, "schema", "not a listing");

@@ -165,8 +165,12 @@ async fn an_operators_cancel_stops_the_run_and_is_told_once() {
     let (mut universe, team) = two_replicas(secs(60)).await;
     let job = universe.trigger(team, Environments, Class::Manual).await;
     universe.until("it runs", || universe.scope(team, Environments).lease.is_some()).await;
-    let began = Instant::now();
-    assert!(universe.replica(runs_on(&universe, team)).cancel_run(environments_of(1), "alice"));
+    let (began, runs_on) = (Instant::now(), runs_on(&universe, team));
+    let cancel =
+        |replica, team| universe.replica(replica).cancel_run(environments_of(team), "alice");
+    assert_eq!(cancel(1 - runs_on, 1).await, Ok(false), "it runs on the other replica");
+    assert_eq!(cancel(runs_on, 404).await, Ok(false), "nobody knows the team");
+    assert_eq!(cancel(runs_on, 1).await, Ok(true));
     let ended = universe.ended(team, job).await;
     assert!(began.elapsed() < secs(1));
     assert_eq!(ended.state, JobState::Cancelled);
@@ -174,6 +178,7 @@ async fn an_operators_cancel_stops_the_run_and_is_told_once() {
     assert!(
         matches!(&told[..], [e] if matches!(&e.body, EventBody::Failed(f) if f.reason == "cancelled"))
     );
+    assert_eq!(cancel(runs_on, 1).await, Ok(false), "there is no run any more");
     pass(secs(300)).await;
     assert!(universe.scope(team, Environments).running.is_none(), "it does not run at once again");
     universe.shutdown().await;
@@ -312,5 +317,27 @@ async fn a_repeated_call_is_answered_like_the_first() {
     assert_eq!(universe.request(&request).await, first, "although that job has ended");
     pass(secs(60)).await;
     assert!(universe.scope(team, Environments).queued.is_none(), "and nothing was asked for");
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_granted_to_a_run_that_is_gone_is_given_back() {
+    let (mut universe, team) = one_team(5, 1).await;
+    let actor = vz_sync_actors::kit::ActorId::root().child("team_pool").child(environments_of(1));
+    let roster = universe.handle().roster().clone();
+    universe.line(0).hold_leases();
+    let job = universe.trigger(team, Environments, Class::Manual).await;
+    let asks = || roster.get(&actor).is_some_and(|view| view.details["job"] == job.0);
+    universe.until("it asks for the lease", asks).await;
+    pass(secs(1)).await;
+    roster.kill(&actor).unwrap();
+    universe.until("it is gone", || roster.get(&actor).unwrap().last_exit.is_some()).await;
+    // Only now does the call arrive, and nobody waits for its answer.
+    let began = Instant::now();
+    universe.line(0).let_leases_through();
+    let ended = universe.ended(team, job).await;
+    assert_eq!((ended.state, ended.attempt), (JobState::Succeeded, 2), "the lost grant counts");
+    let took = began.elapsed();
+    assert!(took < secs(30), "{took:?}: nobody waited for the lease to run out");
     universe.shutdown().await;
 }

@@ -1,7 +1,11 @@
 //! From a trigger to a row and an event.
 
+use std::time::Duration;
+
+use vz_sync_actors::domain::event::Phase;
 use vz_sync_actors::domain::{Class, DataType, EventBody, EventNo, JobState, Mode};
 use vz_sync_actors::kit::ActorId;
+use vz_sync_actors::ports::event_bus::EventBus as _;
 use vz_sync_actors::ports::reads::{ChangeQuery, Reads as _};
 use vz_sync_actors::ports::store::{Requested, Resting};
 use vz_sync_actors::testkit::Universe;
@@ -70,6 +74,42 @@ async fn a_trigger_becomes_rows_and_a_numbered_event() {
     assert!(!row.stale && !row.needs_validation);
     let numbers: Vec<_> = universe.events(team).iter().filter_map(|event| event.no).collect();
     assert_eq!(numbers, [1, 2, 3, 4].map(EventNo), "in order, without gaps");
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_tells_of_itself_once_a_second_and_then_the_newest() {
+    let (mut universe, team) = one_team(10, 1).await;
+    universe.platform.with_world(team, |world| {
+        world.latency = Duration::from_millis(600);
+        world.environments.truncate(8);
+    });
+    let mut source = universe.event_bus.subscribe().await.unwrap();
+    let job = universe.trigger(team, Environments, Class::Manual).await;
+    let listen = async {
+        let mut told = Vec::new();
+        let mut began = None;
+        while let Ok(Ok(event)) = tokio::time::timeout(secs(10), source.next()).await {
+            let now = tokio::time::Instant::now();
+            let after = (now - *began.get_or_insert(now)).as_millis();
+            match event.body {
+                EventBody::Started(started) if started.job_id == job => {
+                    told.push((after, Phase::Lock, 0));
+                }
+                EventBody::Progress(progress) if progress.job_id == job => {
+                    told.push((after, progress.phase, progress.done));
+                }
+                _ => {}
+            }
+        }
+        told
+    };
+    let (told, ended) = tokio::join!(listen, universe.ended(team, job));
+    assert_eq!(ended.counts.unwrap().stale, 4, "two environments, each with its node");
+    // The listing with eight environments and their nodes comes after 0.6 s, the account after 1.2 s, and the probes of
+    // the two that are gone after 1.8 and 2.4 s.
+    let expected = [(0, Phase::Lock, 0), (1000, Phase::Fetch, 16), (2000, Phase::Confirm, 1)];
+    assert_eq!(told, expected);
     universe.shutdown().await;
 }
 

@@ -1,9 +1,12 @@
 //! The cheaper ways to be up to date: deltas, the action history, the archive.
 
+use std::num::NonZeroU32;
+
 use time::Duration as Span;
 use vz_sync_actors::domain::item::{Columns, Item};
-use vz_sync_actors::domain::{Class, DataType, Failure, FailureClass, Mode};
+use vz_sync_actors::domain::{Class, DataType, Failure, FailureClass, JobState, Mode};
 use vz_sync_actors::domain::{ScopeKey, TeamId};
+use vz_sync_actors::embedded::limiter::Rates;
 use vz_sync_actors::ports::reads::{JobRow, Reads as _};
 use vz_sync_actors::ports::store::Requested;
 use vz_sync_actors::testkit::Universe;
@@ -81,6 +84,60 @@ async fn a_delta_that_is_not_worth_its_requests_reads_the_full_listing() {
     assert_eq!(ended.mode, Some(Mode::Full));
     assert_eq!(ended.counts.unwrap().updated, 50);
     assert_eq!(universe.platform.count(team, Method::Environment), 0);
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delta_that_cannot_send_its_requests_in_time_reads_the_full_listing() {
+    // Thirty-seven requests are half of what a run can send; 5 % would be a hundred.
+    let rates = Rates { platform: None, team: Some(0.5), burst: NonZeroU32::MIN };
+    let mut universe = Universe::new(1).limited(rates);
+    let team = universe.team(1, 2000, 1).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    for (changed, mode) in [(30, Mode::Delta), (90, Mode::Full)] {
+        let asked = universe.platform.count(team, Method::Environment);
+        universe.platform.with_world(team, |world| {
+            for environment in &mut world.environments[..changed] {
+                environment.status = if environment.status == 1 { 2 } else { 1 };
+            }
+        });
+        let ended = refresh(&universe, team, ScopeKey::new(team, Environments)).await;
+        assert_eq!((ended.mode, ended.attempt), (Some(mode), 1), "{changed} changed");
+        let asked = universe.platform.count(team, Method::Environment) - asked;
+        assert_eq!(asked, if mode == Mode::Delta { changed } else { 0 });
+    }
+    universe.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_first_request_must_wait_steps_aside() {
+    // One request in ten seconds: whoever comes second waits longer than a delivery should.
+    let rates = Rates { platform: None, team: Some(0.1), burst: NonZeroU32::MIN };
+    let mut universe = Universe::new(1).limited(rates);
+    let team = universe.team(1, 30, 1).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    // Each kind of run begins with a request of its own: a delta without the
+    // history with the outlines, the archive with a probe.
+    universe.platform.with_world(team, |world| drop(world.environments.pop()));
+    universe.sync(team, Environments).await;
+    universe.platform.next(team, Method::Actions, refused());
+    refresh(&universe, team, ScopeKey::new(team, Environments)).await;
+    for scope in [Environments, ArchivedSites] {
+        // Another scope has just spent the team's token.
+        pass(secs(20)).await;
+        universe.sync(team, JobLogs).await;
+        let request = sync_request(ScopeKey::new(team, scope), Class::Manual);
+        let Requested::Accepted(jobs) = universe.request(&request).await else { panic!("refused") };
+        let throttled = || universe.scope(team, scope).status == "throttled";
+        let began = tokio::time::Instant::now();
+        universe.until("it stepped aside", throttled).await;
+        assert!(began.elapsed() < secs(1), "{scope}: {:?}", began.elapsed());
+        assert_eq!(universe.job_bus.unsettled(), 0, "{scope}: its delivery was acked");
+        let ended = universe.ended(team, jobs[0].job_id).await;
+        assert_eq!((ended.state, ended.attempt), (JobState::Succeeded, 1), "{scope}");
+    }
     universe.shutdown().await;
 }
 

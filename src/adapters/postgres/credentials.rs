@@ -32,6 +32,7 @@ const OWNER: &str = include_str!("sql/credentials_owner.sql");
 const OWNED_BY: &str = include_str!("sql/credentials_owned_by.sql");
 const VALID: &str = include_str!("sql/credentials_valid.sql");
 const UNPAUSE: &str = include_str!("sql/credentials_unpause.sql");
+const REFUSED_AGAIN: &str = include_str!("sql/credentials_refused_again.sql");
 const FOREIGN: &str = include_str!("sql/credentials_foreign.sql");
 
 /// Keys in Postgres, sealed with a key ring.
@@ -143,6 +144,11 @@ impl Credentials for PgCredentials {
     async fn due_probes(&self, limit: u32, again_in: Duration) -> PortResult<Vec<TeamId>> {
         let found = rows(&self.pool, PROBES, &[&i64::from(limit), &again_in.as_secs_f64()]).await?;
         found.iter().map(|row| get(row, "team_id").map(TeamId)).collect()
+    }
+
+    async fn refused_again(&self, team: TeamId, again_in: Duration) -> PortResult<()> {
+        execute(&self.pool, REFUSED_AGAIN, &[&team.0, &again_in.as_secs_f64()]).await?;
+        Ok(())
     }
 
     async fn accepted(&self, team: TeamId) -> PortResult<bool> {

@@ -33,7 +33,7 @@ pub(super) async fn act(
     let path = ids.text("id")?;
     match path.rsplit_once('/') {
         Some((id, "restart")) => restart(&admin, &ActorId::from(id)),
-        Some((id, "cancel")) => cancel(&admin, &ActorId::from(id)),
+        Some((id, "cancel")) => cancel(&admin, &ActorId::from(id)).await,
         _ => Err(Problem::new(Kind::NOT_FOUND, "An actor takes restart and cancel.")),
     }
 }
@@ -51,9 +51,8 @@ fn restart(admin: &AdminState, id: &ActorId) -> Result<StatusCode, Problem> {
     }
 }
 
-fn cancel(admin: &AdminState, id: &ActorId) -> Result<StatusCode, Problem> {
+async fn cancel(admin: &AdminState, id: &ActorId) -> Result<StatusCode, Problem> {
     let engine = &admin.api.engine;
-    // Checked first: a message to an actor that is not there would start it.
     if engine.roster().get(id).is_none() {
         return Err(Problem::not_found("The actor"));
     }
@@ -61,10 +60,10 @@ fn cancel(admin: &AdminState, id: &ActorId) -> Result<StatusCode, Problem> {
     let key: ScopeKey = name
         .parse()
         .map_err(|_| Problem::new(Kind::CONFLICT, "Only a team sync has a run to cancel."))?;
-    if engine.cancel_run(key, OPERATOR) {
+    if engine.cancel_run(key, OPERATOR).await? {
         tracing::info!(event = "run_cancel_asked", actor = %id, "an operator cancels a run");
         Ok(StatusCode::ACCEPTED)
     } else {
-        Err(Problem::new(Kind::UNAVAILABLE, "The pool takes no messages now.").retry_after(1))
+        Err(Problem::new(Kind::CONFLICT, "The actor has no run in hand."))
     }
 }

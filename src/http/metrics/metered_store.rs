@@ -167,6 +167,7 @@ impl Store for MeteredStore {
                 self.event("sync.failed");
             }
             LeaseAnswer::Busy { .. } => self.job("postponed", "locked"),
+            LeaseAnswer::Parked(_) => self.job("postponed", "resting"),
             LeaseAnswer::NotQueued | LeaseAnswer::Later { .. } => {}
         }
         Ok(answer)

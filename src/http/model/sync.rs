@@ -117,6 +117,9 @@ pub struct ScopeItem {
     /// When they began.
     #[serde(with = "time::serde::rfc3339::option")]
     pub failing_since: Option<OffsetDateTime>,
+    /// Since when it is near to being paused over failing for days; null while it is not.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub pause_warned_at: Option<OffsetDateTime>,
     /// The last error as class and code.
     pub last_error: Option<String>,
 }
@@ -200,6 +203,7 @@ impl ScopeItem {
             running: status.running.map(Into::into),
             failures: status.failures,
             failing_since: status.failing_since,
+            pause_warned_at: status.pause_warned_at,
             last_error: status.last_error,
         }
     }

@@ -66,6 +66,9 @@ pub struct ScopeExplanation {
     platform: Option<GateItem>,
     /// Failures in a row.
     failures: u32,
+    /// Since when it is near to being paused over failing for days; null while it is not.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pause_warned_at: Option<OffsetDateTime>,
     /// The last error as class and code.
     last_error: Option<String>,
     /// When it is expected to run; null when nothing is.
@@ -188,6 +191,7 @@ async fn one(
             throttled_for_ms: gate.throttled_for.as_millis() as u64,
         }),
         failures: status.failures,
+        pause_warned_at: status.pause_warned_at,
         last_error: status.last_error,
         status: status.status,
         pending_reason: status.pending_reason,

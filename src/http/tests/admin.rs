@@ -57,7 +57,7 @@ async fn actors_are_seen_and_restarted() {
         ("/admin/actors/root/scheduler/dance", StatusCode::NOT_FOUND),
         ("/admin/actors/root/scheduler/cancel", StatusCode::CONFLICT),
         ("/admin/actors/root/restart", StatusCode::CONFLICT),
-        ("/admin/actors/root/team_pool/1:environments/cancel", StatusCode::ACCEPTED),
+        ("/admin/actors/root/team_pool/1:environments/cancel", StatusCode::CONFLICT),
     ] {
         let answer = admin(&world, "POST", path, "").await;
         assert_eq!(answer.status, status, "{path}: {}", answer.json);

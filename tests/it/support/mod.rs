@@ -1,8 +1,11 @@
 //! What the integration tests stand on.
 
 pub mod binary;
+pub mod broker;
 pub mod postgres;
 pub mod proxy;
+pub mod rabbitmq;
 pub mod redis;
 pub mod service;
 pub mod stream;
+pub mod vhosts;

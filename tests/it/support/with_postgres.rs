@@ -1,27 +1,60 @@
-//! Runs a command with a database server for the tests beside it:
-//! `with-postgres cargo nextest run`. The server's socket folder is in the
-//! command's `VZ_SYNC_TEST_PG`; server and data are gone when it ends, and its
+//! Runs a command with servers for the tests beside it:
+//! `with-postgres cargo nextest run`. The socket folder of a database server is
+//! in the command's `VZ_SYNC_TEST_PG`; who connects to the socket in
+//! `VZ_SYNC_TEST_AMQP` gets the URL of a vhost of a broker, which starts when
+//! the first one asks. Servers and data are gone when the command ends, and its
 //! exit code is passed on.
 
+use std::path::Path;
 use std::{fs, process::ExitCode};
 
 use anyhow::{Context as _, Result};
+use tokio::net::UnixListener;
 use tokio::{process::Command, signal::unix};
+use vhosts::Vhosts;
 use vz_sync::adapters::postgres::cluster::{Cluster, ClusterOptions, Durability};
 
-// Spawning is left to the cluster's own thread, so one thread suffices here.
+#[path = "broker.rs"]
+#[allow(dead_code, reason = "the tests kill and freeze brokers, this program only starts one")]
+mod broker;
+#[path = "vhosts.rs"]
+#[allow(dead_code, reason = "the tests ask, this program answers")]
+mod vhosts;
+
+// Spawning is left to threads of its own, so one thread suffices here.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     let program = words.next().context("usage: with-postgres COMMAND [ARGUMENT]...")?;
     let dir = std::env::temp_dir().join(format!("vz-test-pg-{}-shared", std::process::id()));
     let cluster = Cluster::open(ClusterOptions::new(&dir).durability(Durability::TestFast)).await?;
-    let outcome = run(&cluster, Command::new(&program).args(words)).await;
+    let brokers = std::env::temp_dir().join(format!("vz-test-mq-{}-shared", std::process::id()));
+    fs::create_dir_all(&brokers)?;
+    let socket = brokers.join("socket");
+    let listener = UnixListener::bind(&socket)?;
+    let vhosts = Vhosts::new(brokers.join("broker"));
+    let mut command = Command::new(&program);
+    command.args(words).env(vhosts::SOCKET, &socket);
+    let outcome = tokio::select! {
+        outcome = run(&cluster, &mut command) => outcome,
+        ended = vhosts.serve(listener) => Err(ended.err().context("no more vhosts")?),
+    };
+    drop(vhosts);
+    remove(&brokers);
     let socket_dir = cluster.socket_dir().to_path_buf();
     cluster.stop().await?;
     let _ = fs::remove_dir(socket_dir);
     let _ = fs::remove_dir_all(&dir);
     outcome.with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// A broker that was killed a moment ago may still write a file.
+fn remove(dir: &Path) {
+    for _ in 0..3 {
+        if fs::remove_dir_all(dir).is_ok() {
+            return;
+        }
+    }
 }
 
 async fn run(cluster: &Cluster, command: &mut Command) -> Result<ExitCode> {

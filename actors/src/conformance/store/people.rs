@@ -125,7 +125,7 @@ pub mod credentials {
     use crate::domain::TeamId;
     use crate::ports::credentials::{OnOtherAccount, Resolved};
     use crate::ports::store::{Ending, Settled};
-    use crate::testkit::fixtures::{OWNER_UID, environments_of, team};
+    use crate::testkit::fixtures::{OWNER_UID, environments_of, pause, team};
     use crate::testkit::platform::refused_key;
 
     pub use super::super::account::{
@@ -189,6 +189,30 @@ pub mod credentials {
         assert!(subject.claims(environments_of(1)).await.is_some());
     }
 
+    /// A probe without an answer is repeated soon, one that was refused later,
+    /// and a team that people paused is left in peace.
+    pub async fn a_probe_without_an_answer_is_repeated_soon(subject: &StoreSubject) {
+        refused(subject).await;
+        let (soon, hour) = (Duration::from_mins(5), Duration::from_hours(1));
+        let due = async || subject.credentials.due_probes(10, soon).await.unwrap();
+        subject.pace.pass(hour + Duration::from_secs(1)).await;
+        assert_eq!(due().await, [T]);
+        subject.pace.pass(soon + Duration::from_secs(1)).await;
+        assert_eq!(due().await, [T], "there was no answer");
+        subject.credentials.refused_again(T, hour).await.unwrap();
+        subject.pace.pass(soon + Duration::from_secs(1)).await;
+        assert!(due().await.is_empty());
+        subject.pace.pass(hour).await;
+        subject.teams.set_paused(T, Some(pause("holidays"))).await.unwrap();
+        assert!(due().await.is_empty(), "people paused it");
+        subject.teams.set_paused(T, None).await.unwrap();
+        assert_eq!(due().await, [T]);
+        // Of a team that does not rest it means nothing.
+        assert!(subject.credentials.accepted(T).await.unwrap());
+        subject.credentials.refused_again(T, hour).await.unwrap();
+        assert!(subject.claims(environments_of(1)).await.is_some());
+    }
+
     /// What was seen with an older key says nothing of the new one.
     pub async fn an_older_keys_refusal_does_not_count(subject: &StoreSubject) {
         subject.with_teams(&[1]).await;
@@ -209,6 +233,7 @@ pub mod credentials {
         ($attr:tt, $make:expr) => {
             $crate::exam!($attr, $make, credentials:
                 a_key_opens_for_a_run, a_new_key_ends_the_rest, a_refused_key_is_probed_by_one,
+                a_probe_without_an_answer_is_repeated_soon,
                 an_older_keys_refusal_does_not_count, a_key_of_another_account_is_refused,
                 a_replaced_account_starts_anew, a_moved_team_starts_anew,
                 a_team_that_moves_with_its_account_keeps_its_mirror);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{StoreSubject, unchanged};
-use crate::domain::JobState;
+use crate::domain::{Class, JobState};
 use crate::ports::replicas::{Fleet, Freed};
 use crate::ports::store::Applied;
 use crate::testkit::fixtures::{
@@ -49,7 +49,9 @@ pub async fn a_dead_owners_leases_are_freed(subject: &StoreSubject) {
     let job = subject.job(key, lease.name.job).await;
     assert_eq!((job.state, job.attempt), (JobState::Queued, 1));
     assert_eq!(subject.store.apply(&unchanged(&lease)).await.unwrap(), Applied::Overtaken);
-    assert_eq!(subject.claims(key).await.map(|entry| entry.job), Some(lease.name.job));
+    assert_eq!(subject.scope(key).await.requested_at, None, "nobody asked for anything");
+    let entry = subject.claims(key).await.expect("what made it due stands");
+    assert_eq!((entry.job, entry.class), (lease.name.job, Class::Backfill));
 }
 
 /// A lease whose own time has passed is freed even though its owner lives.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{StoreSubject, listing, unchanged};
 use crate::domain::removal::{MissingReason, StaleReason};
+use crate::domain::retry::Sustained;
 use crate::domain::{
     Class, Completeness, DataType, EventBody, ExternalId, Failure, FailureClass, JobState,
     PartialReason, RawVersion, Scope, ScopeKey, TeamId,
@@ -13,6 +14,8 @@ use crate::ports::store::{Annotation, Applied, Cursor, Doubt, Upserts};
 use crate::testkit::fixtures::{
     Environment, action_item, environments_of, insert, malformed, returned, run_id, update,
 };
+
+const WAIT: Duration = Duration::from_mins(1);
 
 fn site(n: u32) -> Environment {
     Environment::new(n, 2)
@@ -295,7 +298,7 @@ pub async fn a_doubtful_commit_settles_nothing(subject: &StoreSubject) {
     apply.completeness = Completeness::Partial(PartialReason::Truncated);
     apply.tables.iter_mut().for_each(|table| table.verified = false);
     let failure = Failure::new(FailureClass::Retryable, "truncated", "the body ended early");
-    apply.doubt = Some(Doubt { failure, wait: Duration::from_mins(1) });
+    apply.doubt = Some(Doubt { failure, wait: WAIT, sustained: Sustained::No });
     subject.apply(&apply).await;
     let status = subject.scope(key).await;
     assert!(status.requested_at.is_some() && status.not_before.is_some());
@@ -309,6 +312,42 @@ pub async fn a_doubtful_commit_settles_nothing(subject: &StoreSubject) {
     subject.pace.pass(Duration::from_mins(2)).await;
     let entry = subject.claims(key).await.expect("the wish stands");
     assert_eq!(entry.class, Class::Manual);
+}
+
+/// A listing that is doubtful for days is warned of, and then pauses its scope;
+/// one that is whole forgets the warning.
+pub async fn doubt_without_end_pauses_the_scope(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    let mut run = 0;
+    for (doubt, warned) in [
+        (Some(Sustained::Warn), false),
+        (Some(Sustained::No), true),
+        (None, true),
+        (Some(Sustained::Warn), false),
+        (Some(Sustained::Pause), true),
+    ] {
+        run += 1;
+        let lease = subject.lease_again(key, run).await;
+        assert_eq!(lease.pause_warned, warned, "run {run}");
+        let mut apply = unchanged(&lease);
+        apply.doubt = doubt.map(|sustained| {
+            apply.completeness = Completeness::Partial(PartialReason::Truncated);
+            let failure = Failure::new(FailureClass::Retryable, "truncated", "it ended early");
+            Doubt { failure, wait: WAIT, sustained }
+        });
+        subject.apply(&apply).await;
+        let told = subject.scope(key).await.pause_warned_at.is_some();
+        assert_eq!(told, doubt.is_some(), "run {run}");
+    }
+    subject.pace.pass(WAIT * 2).await;
+    assert_eq!(subject.scope(key).await.status, "paused");
+    assert_eq!(subject.claims(key).await, None);
+    assert!(subject.claim().await.iter().all(|entry| entry.key.team == key.team), "it alone");
+    subject.teams.set_paused(key.team, None).await.unwrap();
+    let resumed = subject.scope(key).await;
+    assert_eq!((resumed.failures, resumed.pause_warned_at), (0, None));
+    assert!(!subject.lease(key, run + 1).await.pause_warned);
 }
 
 /// Body hash and cursor come back; rows written without a body forget the hash.
@@ -373,7 +412,7 @@ macro_rules! store_apply_exam {
             a_missing_row_is_served_with_a_doubt,
             a_stale_environment_is_archived_until_it_returns, the_archive_is_annotated,
             a_quarantined_row_is_served_with_a_doubt, staged_rows_appear_with_the_commit,
-            a_change_can_be_undone, a_doubtful_commit_settles_nothing, body_and_cursor_are_kept,
+            a_change_can_be_undone, a_doubtful_commit_settles_nothing, doubt_without_end_pauses_the_scope, body_and_cursor_are_kept,
             actions_are_appended_and_known, teams_are_isolated);
     };
 }

@@ -169,6 +169,22 @@ pub async fn published_jobs_are_counted_until_leased(subject: &StoreSubject) {
     assert_eq!(subject.store.published_unleased().await.unwrap(), 2, "queued again, off the bus");
 }
 
+/// A job that is claimed again, because its message did not lead to a lease in
+/// time, is off the bus: lost messages must not use up the room on it for ever.
+pub async fn a_lost_message_makes_room(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let jobs: Vec<_> = subject.claim().await.into_iter().map(|entry| entry.job).collect();
+    subject.store.mark_published(&jobs).await.unwrap();
+    subject.pace.pass(REDISPATCH / 2).await;
+    assert!(subject.claim().await.is_empty());
+    assert_eq!(subject.store.published_unleased().await.unwrap(), 3, "still on their way");
+    subject.pace.pass(REDISPATCH).await;
+    assert_eq!(subject.claim().await.len(), 3);
+    assert_eq!(subject.store.published_unleased().await.unwrap(), 0);
+    subject.store.mark_published(&jobs[..1]).await.unwrap();
+    assert_eq!(subject.store.published_unleased().await.unwrap(), 1);
+}
+
 /// Tests of [`Store::claim`](crate::ports::store::Store::claim).
 #[macro_export]
 macro_rules! store_claim_exam {
@@ -178,6 +194,7 @@ macro_rules! store_claim_exam {
             a_lost_lease_makes_its_job_queued_again, a_committed_state_is_due_at_its_next_time,
             a_waiting_state_is_left_alone, the_most_urgent_is_claimed_first,
             a_resting_team_is_left_in_peace, an_open_circuit_keeps_its_teams_back,
-            eight_claimers_never_double_claim, published_jobs_are_counted_until_leased);
+            eight_claimers_never_double_claim, published_jobs_are_counted_until_leased,
+            a_lost_message_makes_room);
     };
 }

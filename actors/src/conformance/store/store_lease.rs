@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StoreSubject, ended, unchanged};
+use crate::domain::retry::{RetryRules, Sustained};
 use crate::domain::{Class, Fence, JobState, Mode, TeamId};
 use crate::ports::store::{Applied, Ending, LeaseAnswer, LeaseAsk, Resting};
 use crate::testkit::fixtures::{
@@ -108,14 +109,109 @@ pub async fn a_waiting_state_is_not_leased(subject: &StoreSubject) {
 pub async fn a_resting_team_gets_no_run(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
     let key = environments_of(1);
+    let earlier = subject.lease(key, 1).await;
+    subject.apply(&unchanged(&earlier)).await;
+    subject.pace.pass(Duration::from_hours(2)).await;
+    let told = subject.events(key.team).await.len();
     let job = subject.queued(key).await;
     subject.teams.set_paused(TeamId(1), Some(pause("holidays"))).await.unwrap();
     let answer = subject.ask(&lease_ask(key, job, 1)).await;
     assert_eq!(answer, LeaseAnswer::Resting(Resting::Paused("holidays".to_owned())));
-    assert_eq!(subject.state_of(key, job).await, JobState::Obsolete);
-    assert!(subject.events(key.team).await.is_empty());
+    let ended = subject.job(key, job).await;
+    assert_eq!((ended.state, ended.satisfied_by_job_id), (JobState::Obsolete, None), "nobody ran");
+    assert_eq!(subject.events(key.team).await.len(), told);
     subject.teams.set_paused(TeamId(1), None).await.unwrap();
     assert!(subject.claims(key).await.is_some(), "the state was not lost");
+}
+
+/// What somebody asked for waits until the team is back: no run of before the
+/// wish counts as its answer.
+pub async fn a_wish_waits_for_a_team_that_rests(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    let earlier = subject.lease(key, 1).await;
+    subject.apply(&unchanged(&earlier)).await;
+    subject.pace.pass(Duration::from_secs(1)).await;
+    let wish = subject.request(key, Class::Manual).await.job_id;
+    assert_eq!(subject.claims(key).await.map(|entry| entry.job), Some(wish));
+    subject.store.mark_published(&[wish]).await.unwrap();
+    let told = subject.events(key.team).await.len();
+    subject.teams.set_paused(TeamId(1), Some(pause("holidays"))).await.unwrap();
+    let parked = LeaseAnswer::Parked(Resting::Paused("holidays".to_owned()));
+    assert_eq!(subject.ask(&lease_ask(key, wish, 2)).await, parked);
+    assert_eq!(subject.ask(&lease_ask(key, wish, 3)).await, parked, "however often");
+    let job = subject.job(key, wish).await;
+    assert_eq!((job.state, job.satisfied_by_job_id), (JobState::Queued, None));
+    assert_eq!(subject.store.published_unleased().await.unwrap(), 0, "it is off the bus");
+    assert_eq!(subject.events(key.team).await.len(), told);
+    subject.pace.pass(Duration::from_hours(2)).await;
+    assert_eq!(subject.claims(key).await, None);
+
+    subject.teams.set_paused(TeamId(1), None).await.unwrap();
+    let lease = subject.lease(key, 4).await;
+    assert_eq!((lease.name.job, lease.class, lease.attempt), (wish, Class::Manual, 1));
+    subject.apply(&unchanged(&lease)).await;
+    assert_eq!(subject.ends_of(key.team, wish).await, ["sync.completed"]);
+    // With the team itself the wish is gone for good.
+    subject.request(key, Class::Manual).await;
+    subject.teams.remove(key.team).await.unwrap();
+    let answer = subject.ask(&lease_ask(key, wish, 5)).await;
+    assert_eq!(answer, LeaseAnswer::NotQueued);
+}
+
+/// Whoever met a live lease waits for that lease and not for its own time, in
+/// whatever way the lease ends.
+pub async fn who_met_a_lease_waits_for_it_no_longer(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    for run in [10, 20, 30] {
+        let lease = subject.lease(key, run).await;
+        let second = subject.request(key, Class::Manual).await.job_id;
+        let busy = subject.ask(&lease_ask(key, second, run + 1)).await;
+        assert_eq!(busy, LeaseAnswer::Busy { holder: run_id(run) });
+        assert!(subject.scope(key).await.not_before.is_some());
+        match run {
+            10 => assert!(subject.store.release(run_id(run)).await.unwrap()),
+            20 => {
+                let back = ended(&lease, Ending::HandedBack);
+                subject.store.settle(&back).await.unwrap();
+            }
+            _ => {
+                subject.pace.pass(DEAD_AFTER + Duration::from_secs(1)).await;
+                assert_eq!(subject.replicas.reap(DEAD_AFTER).await.unwrap().len(), 1);
+            }
+        }
+        assert_eq!(subject.claims(key).await.map(|entry| entry.job), Some(second), "run {run}");
+    }
+}
+
+/// Crashes that go on for long pause their scope, as told failures do.
+pub async fn crashes_without_end_pause_the_scope(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    let retry = RetryRules {
+        pause_failures: 3,
+        pause_after: Duration::from_hours(3),
+        ..RetryRules::default()
+    };
+    let mut run = 0;
+    // Failures at 0, 2 and 4 hours: two thirds of both limits at the second.
+    for expected in [Sustained::No, Sustained::Warn, Sustained::Pause] {
+        for _ in 0..5 {
+            run += 1;
+            subject.lease(key, run).await;
+            assert!(subject.store.release(run_id(run)).await.unwrap());
+        }
+        let job = subject.queued(key).await;
+        let ask = LeaseAsk { retry, ..lease_ask(key, job, run + 100) };
+        let answer = subject.ask(&ask).await;
+        assert_eq!(answer, LeaseAnswer::Exhausted { attempts: 5, sustained: expected });
+        let warned = subject.scope(key).await.pause_warned_at.is_some();
+        assert_eq!(warned, expected != Sustained::No);
+        subject.pace.pass(Duration::from_hours(2)).await;
+    }
+    assert_eq!(subject.scope(key).await.status, "paused");
+    assert_eq!(subject.claims(key).await, None);
 }
 
 /// A run that crashes each time is given up after its attempts, with one event.
@@ -131,7 +227,7 @@ pub async fn crashes_use_up_the_attempts(subject: &StoreSubject) {
     }
     let job = subject.queued(key).await;
     let answer = subject.ask(&lease_ask(key, job, 6)).await;
-    assert_eq!(answer, LeaseAnswer::Exhausted { attempts: 5 });
+    assert_eq!(answer, LeaseAnswer::Exhausted { attempts: 5, sustained: Sustained::No });
     assert_eq!(subject.state_of(key, job).await, JobState::Dead);
     assert_eq!(subject.ends_of(key.team, job).await, ["sync.failed"]);
     assert_eq!(subject.claims(key).await, None, "the state backs off");
@@ -189,7 +285,8 @@ macro_rules! store_lease_exam {
             a_lease_tells_what_the_run_needs, the_mode_follows_the_due_times,
             a_repeated_delivery_gets_nothing, a_live_lease_is_a_collision,
             a_dead_owners_lease_is_free, a_waiting_state_is_not_leased, a_resting_team_gets_no_run,
-            crashes_use_up_the_attempts, a_renewed_lease_lasts,
+            a_wish_waits_for_a_team_that_rests, who_met_a_lease_waits_for_it_no_longer,
+            crashes_without_end_pause_the_scope, crashes_use_up_the_attempts, a_renewed_lease_lasts,
             a_released_lease_is_free_at_once, eight_deliveries_one_lease);
     };
 }

@@ -143,9 +143,11 @@ pub async fn a_scope_that_fails_for_long_is_paused(subject: &StoreSubject) {
     let key = environments_of(1);
     for (run, sustained) in [(1, Sustained::Warn), (2, Sustained::Pause)] {
         let lease = subject.lease(key, run).await;
+        assert_eq!(lease.pause_warned, run == 2, "the run knows what was told");
         let ending = Ending::Retry { failure: failure(FailureClass::Retryable), wait: WAIT };
         let settlement = Settlement { sustained, ..ended(&lease, ending) };
         subject.store.settle(&settlement).await.unwrap();
+        assert!(subject.scope(key).await.pause_warned_at.is_some(), "and so do people");
         subject.pace.pass(WAIT + Duration::from_secs(1)).await;
     }
     assert!(subject.claim().await.iter().all(|entry| entry.key != key));
@@ -159,6 +161,26 @@ pub async fn a_scope_that_fails_for_long_is_paused(subject: &StoreSubject) {
     subject.teams.set_paused(TeamId(1), None).await.unwrap();
     assert_eq!(subject.scope(key).await.failures, 0);
     assert!(subject.claims(key).await.is_some());
+}
+
+/// A refused key rests the team; its scopes are not paused beside that, or they
+/// would stay so with the next key, whose failures these are not.
+pub async fn a_refused_key_pauses_no_scope(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    let lease = subject.lease(key, 1).await;
+    let ending = Ending::AuthRefused {
+        failure: Failure::new(FailureClass::Auth, "result_702", "the key was refused"),
+        probe_in: Duration::from_hours(1),
+    };
+    let settlement = Settlement { sustained: Sustained::Pause, ..ended(&lease, ending) };
+    subject.store.settle(&settlement).await.unwrap();
+    let status = subject.scope(key).await;
+    assert_eq!((status.status.as_str(), status.pause_warned_at), ("error", None));
+    subject.pace.pass(Duration::from_secs(1)).await;
+    subject.with_teams(&[1]).await;
+    let lease = subject.lease(key, 2).await;
+    assert_eq!((lease.failures, lease.failing_since), (0, None));
 }
 
 /// An end that comes too late changes nothing.
@@ -236,7 +258,7 @@ macro_rules! store_settle_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, store_settle:
             a_retry_queues_the_job_again, a_postponed_attempt_does_not_count,
-            giving_up_is_told_once, a_scope_that_fails_for_long_is_paused, a_later_wish_survives_giving_up, a_refused_key_rests_the_team,
+            giving_up_is_told_once, a_scope_that_fails_for_long_is_paused, a_later_wish_survives_giving_up, a_refused_key_rests_the_team, a_refused_key_pauses_no_scope,
             an_overtaken_end_changes_nothing, a_running_job_can_be_cancelled,
             a_queued_job_can_be_cancelled, a_run_may_end_as_cancelled, a_dead_job_can_be_replayed);
     };

@@ -103,6 +103,7 @@ impl Tables {
         }
         if let Some(doubt) = &apply.doubt {
             state.failed(&doubt.failure, now);
+            state.sustain(doubt.sustained, now);
             state.wait = Some((now + doubt.wait, WaitReason::Partial));
             return;
         }

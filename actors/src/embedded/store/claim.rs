@@ -46,6 +46,8 @@ impl Tables {
             }
         }
         let (job, _) = self.ensure_queued(key, class, by.as_deref(), now);
+        // What was published and not leased in time is taken for lost.
+        self.off_the_bus(job);
         DueEntry { key, job, class, deadline, trace_parent }
     }
 

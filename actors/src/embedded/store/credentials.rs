@@ -13,6 +13,7 @@ use crate::ports::PortResult;
 use crate::ports::credentials::{
     Access, CredentialInfo, Credentials, OnOtherAccount, Resolved, account_changed,
 };
+use crate::ports::store::Resting;
 
 #[async_trait]
 impl Credentials for MemoryStore {
@@ -53,7 +54,7 @@ impl Credentials for MemoryStore {
             row.owner_uid = Some(owner_uid);
             row.auth = None;
         }
-        tables.make_due(team, now);
+        tables.forgive_key(team, now);
         Ok(())
     }
 
@@ -66,13 +67,31 @@ impl Credentials for MemoryStore {
 
     async fn due_probes(&self, limit: u32, again_in: Duration) -> PortResult<Vec<TeamId>> {
         let (mut tables, now) = (self.tables(), self.now());
-        let refused = tables.teams.iter_mut().filter(|(_, team)| team.deleted_at.is_none());
-        let due = refused.filter_map(|(id, team)| {
-            let auth = team.auth.as_mut().filter(|auth| auth.next_probe_at <= now)?;
+        // A team that people paused or took out of the rollout is left in peace.
+        let rests = |id: &TeamId| matches!(tables.resting(*id), Some(Resting::Auth(_)));
+        let mut due: Vec<_> = tables
+            .teams
+            .iter()
+            .filter(|(id, _)| rests(id))
+            .filter_map(|(id, team)| Some((team.auth.as_ref()?.next_probe_at, *id)))
+            .filter(|(at, _)| *at <= now)
+            .collect();
+        due.sort_unstable();
+        due.truncate(limit as usize);
+        for (_, id) in &due {
+            if let Some(auth) = tables.teams.get_mut(id).and_then(|team| team.auth.as_mut()) {
+                auth.next_probe_at = now + again_in;
+            }
+        }
+        Ok(due.into_iter().map(|(_, id)| id).collect())
+    }
+
+    async fn refused_again(&self, team: TeamId, again_in: Duration) -> PortResult<()> {
+        let (mut tables, now) = (self.tables(), self.now());
+        if let Some(auth) = tables.teams.get_mut(&team).and_then(|row| row.auth.as_mut()) {
             auth.next_probe_at = now + again_in;
-            Some(*id)
-        });
-        Ok(due.take(limit as usize).collect())
+        }
+        Ok(())
     }
 
     async fn accepted(&self, team: TeamId) -> PortResult<bool> {
@@ -80,7 +99,7 @@ impl Credentials for MemoryStore {
         let row = tables.teams.get_mut(&team).ok_or_else(|| no_team(team))?;
         let cleared = row.auth.take().is_some();
         if cleared {
-            tables.make_due(team, now);
+            tables.forgive_key(team, now);
         }
         Ok(cleared)
     }

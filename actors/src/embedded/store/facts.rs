@@ -6,6 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::db::{LeaseRow, State, Tables, Team};
+use crate::domain::retry::Sustained;
 use crate::domain::{Class, DataType, Failure, Fence, PlatformId, ScopeKey, TeamId};
 use crate::ports::store::{DueTimes, Intervals, Resting};
 
@@ -64,6 +65,16 @@ impl State {
         self.failures += 1;
         self.failing_since.get_or_insert(now);
         self.last_error = Some(failure.clone());
+    }
+
+    /// Notes that the scope is near to being paused, or pauses it.
+    pub fn sustain(&mut self, sustained: Sustained, now: OffsetDateTime) {
+        if sustained >= Sustained::Warn {
+            self.pause_warned_at.get_or_insert(now);
+        }
+        if sustained == Sustained::Pause {
+            self.paused_at.get_or_insert(now);
+        }
     }
 }
 

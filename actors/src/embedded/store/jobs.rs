@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::db::{Job, Tables};
+use super::db::{Job, Tables, WaitReason};
 use crate::domain::event::Failed;
 use crate::domain::{Class, Event, EventBody, EventNo, Failure, JobId, JobState, ScopeKey, TeamId};
 
@@ -150,11 +150,15 @@ impl Tables {
         }
     }
 
-    /// Ends the lease of a scope and lets it be dispatched anew.
+    /// Ends the lease of a scope and lets it be dispatched anew: whoever met the
+    /// lease waits for it no longer.
     pub fn unlease(&mut self, key: ScopeKey) {
         if let Some(state) = self.states.get_mut(&key) {
             if let Some(lease) = state.lease.take() {
                 self.staging.remove(&lease.run);
+            }
+            if matches!(state.wait, Some((_, WaitReason::Collision))) {
+                state.wait = None;
             }
             state.dispatched_at = None;
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::db::{LeaseRow, State, Tables, WaitReason};
 use crate::domain::cadence::choose_mode;
+use crate::domain::retry::{self, Sustained};
 use crate::domain::{
     Failure, FailureClass, Fence, JobId, JobState, Mode, ReplicaId, RunId, ScopeKey,
 };
@@ -23,6 +24,10 @@ impl Tables {
             return LeaseAnswer::NotQueued;
         }
         if let Some(resting) = self.scope_resting(key) {
+            if self.states.get(&key).is_some_and(|state| state.request.is_some()) {
+                self.undispatch(key);
+                return LeaseAnswer::Parked(resting);
+            }
             self.drop_obsolete(key, ask.job, now);
             return LeaseAnswer::Resting(resting);
         }
@@ -36,7 +41,7 @@ impl Tables {
             return LeaseAnswer::Busy { holder: live.run };
         }
         if let Some(not_before) = state.waits(now) {
-            self.off_the_bus(key);
+            self.undispatch(key);
             return LeaseAnswer::Later { not_before };
         }
         let Some(mode) = chosen_mode(state, now) else {
@@ -44,9 +49,9 @@ impl Tables {
             return LeaseAnswer::Fresh;
         };
         let attempts = self.jobs.get(&ask.job).map_or(0, |job| job.attempt);
-        if attempts >= ask.max_attempts {
-            self.exhaust(key, ask.job, attempts, now);
-            return LeaseAnswer::Exhausted { attempts };
+        if attempts >= ask.retry.max_attempts {
+            let sustained = self.exhaust(ask, attempts, now);
+            return LeaseAnswer::Exhausted { attempts, sustained };
         }
         self.unlease_dead(key, now);
         self.grant(ask, mode, asked_at, now)
@@ -89,6 +94,7 @@ impl Tables {
             environments: request.as_ref().map(|r| r.environments.clone()).unwrap_or_default(),
             failures: state.failures,
             failing_since: state.failing_since,
+            pause_warned: state.pause_warned_at.is_some(),
             last_full_at: state.last_full_at,
             due: state.due,
             cursor: state.cursor.clone(),
@@ -118,12 +124,16 @@ impl Tables {
         }
     }
 
+    /// The last success did the job's work only if it began after the job was
+    /// made.
     fn drop_obsolete(&mut self, key: ScopeKey, job: JobId, now: OffsetDateTime) {
+        let made_at = self.jobs.get(&job).map(|job| job.created_at);
         let instead = self
             .jobs
             .iter()
             .rev()
             .find(|(_, other)| other.key == key && other.state == JobState::Succeeded)
+            .filter(|(_, other)| other.started_at >= made_at)
             .map(|(id, _)| *id);
         self.finish(job, JobState::Obsolete, instead, now);
         if let Some(state) = self.states.get_mut(&key) {
@@ -138,19 +148,28 @@ impl Tables {
         {
             state.wait = Some((until, reason));
         }
-        self.off_the_bus(key);
+        self.undispatch(key);
     }
 
-    fn off_the_bus(&mut self, key: ScopeKey) {
+    /// The scope may be dispatched anew; its job stays queued, off the bus.
+    fn undispatch(&mut self, key: ScopeKey) {
         if let Some(state) = self.states.get_mut(&key) {
             state.dispatched_at = None;
         }
-        if let Some(job) = self.queued.get(&key).and_then(|id| self.jobs.get_mut(id)) {
+        if let Some(job) = self.queued.get(&key).copied() {
+            self.off_the_bus(job);
+        }
+    }
+
+    pub fn off_the_bus(&mut self, job: JobId) {
+        if let Some(job) = self.jobs.get_mut(&job) {
             job.published_at = None;
         }
     }
 
-    fn exhaust(&mut self, key: ScopeKey, job: JobId, attempts: u32, now: OffsetDateTime) {
+    /// Answers what of the pause over failing for long is news.
+    fn exhaust(&mut self, ask: &LeaseAsk, attempts: u32, now: OffsetDateTime) -> Sustained {
+        let (key, job) = (ask.key, ask.job);
         let failure = Failure::new(
             FailureClass::Internal,
             "attempts_exhausted",
@@ -159,12 +178,15 @@ impl Tables {
             ),
         );
         self.fail(job, JobState::Dead, &failure, now);
-        if let Some(state) = self.states.get_mut(&key) {
-            state.failed(&failure, now);
-            state.request = None;
-            state.dispatched_at = None;
-            state.wait = Some((now + EXHAUSTED_WAIT, WaitReason::Backoff));
-        }
+        let Some(state) = self.states.get_mut(&key) else { return Sustained::No };
+        let warned = state.pause_warned_at.is_some();
+        state.failed(&failure, now);
+        let sustained = retry::sustained(&ask.retry, state.failures, state.failing_since, now);
+        state.sustain(sustained, now);
+        state.request = None;
+        state.dispatched_at = None;
+        state.wait = Some((now + EXHAUSTED_WAIT, WaitReason::Backoff));
+        sustained.news(warned)
     }
 
     pub fn renew(&mut self, lease: &LeaseRef, ttl: Duration, now: OffsetDateTime) -> bool {

@@ -3,7 +3,6 @@
 use time::OffsetDateTime;
 
 use super::db::{AuthFailure, Tables, WaitReason};
-use crate::domain::retry::Sustained;
 use crate::domain::{EventNo, Failure, FailureClass, JobState};
 use crate::ports::store::{Ending, LeaseRef, Settled, Settlement};
 use crate::ports::{PortError, PortResult};
@@ -22,6 +21,7 @@ impl Tables {
                 self.end_lease(lease, false, now);
                 if let Some(state) = self.states.get_mut(&key) {
                     state.failed(failure, now);
+                    state.sustain(settlement.sustained, now);
                     state.wait = Some((now + *wait, reason_of(failure)));
                 }
                 None
@@ -52,6 +52,7 @@ impl Tables {
                 self.answer_request(key, lease.job, since, now);
                 if let Some(state) = self.states.get_mut(&key) {
                     state.failed(failure, now);
+                    state.sustain(settlement.sustained, now);
                     state.wait = Some((now + *wait, reason_of(failure)));
                 }
                 event
@@ -64,13 +65,6 @@ impl Tables {
                 self.stop(lease, by, since, now)
             }
         };
-        if let Some(state) = self.states.get_mut(&key) {
-            match settlement.sustained {
-                Sustained::No => {}
-                Sustained::Warn => state.pause_warned_at = Some(now),
-                Sustained::Pause => state.paused_at = Some(now),
-            }
-        }
         Ok(Settled::Done { event })
     }
 

@@ -33,6 +33,7 @@ impl Tables {
             fence: state.fence,
             failures: state.failures,
             failing_since: state.failing_since,
+            pause_warned_at: state.pause_warned_at,
             last_error: state.last_error.as_ref().map(|f| format!("{} {}", f.class, f.code)),
             last_success_at: state.last_success_at,
             last_full_at: state.last_full_at,

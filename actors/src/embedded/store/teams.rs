@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::MemoryStore;
 use super::db::{Platform, State, Tables, Team};
-use crate::domain::{Fence, JobState, PlatformId, Scope, ScopeKey, TeamId};
+use crate::domain::{FailureClass, Fence, JobState, PlatformId, Scope, ScopeKey, TeamId};
 use crate::ports::PortResult;
 use crate::ports::platforms::Circuit;
 use crate::ports::store::Intervals;
@@ -92,6 +92,18 @@ impl Tables {
             state.due.delta = state.due.delta.min(now);
             if state.wait.is_some_and(|(_, reason)| reason.yields_to_people()) {
                 state.wait = None;
+            }
+        }
+    }
+
+    /// With a key that works every scope is due, and what the refused one
+    /// failed at is not the new one's failure.
+    pub fn forgive_key(&mut self, team: TeamId, now: OffsetDateTime) {
+        self.make_due(team, now);
+        for (_, state) in self.states.iter_mut().filter(|(key, _)| key.team == team) {
+            if state.last_error.as_ref().is_some_and(|last| last.class == FailureClass::Auth) {
+                state.failures = 0;
+                state.failing_since = None;
             }
         }
     }

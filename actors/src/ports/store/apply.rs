@@ -12,6 +12,7 @@ use crate::domain::event::ChangedId;
 use crate::domain::item::{Item, Malformed};
 use crate::domain::plan::UpsertKind;
 use crate::domain::removal::{HoldChange, MissingReason, StaleReason};
+use crate::domain::retry::Sustained;
 use crate::domain::{
     Completeness, Counts, DataType, EventNo, ExternalId, Failure, HoldId, Mode, RawVersion, Scope,
 };
@@ -130,6 +131,9 @@ pub struct Doubt {
     pub failure: Failure,
     /// How long the state waits before the next run.
     pub wait: Duration,
+    /// Whether the scope has failed for so long that a pause is announced or
+    /// begins with this commit.
+    pub sustained: Sustained,
 }
 
 /// The answer to [`Store::apply`].

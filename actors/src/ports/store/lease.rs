@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::request::Resting;
 use crate::domain::cadence::{DueTimes, Intervals};
+use crate::domain::retry::{RetryRules, Sustained};
 use crate::domain::{Class, Fence, JobId, Mode, PlatformId, ReplicaId, RunId, ScopeKey};
 
 /// Asks for a lease.
@@ -27,8 +28,9 @@ pub struct LeaseAsk {
     pub dead_after: Duration,
     /// How long a job waits that met a live lease.
     pub collision_delay: Duration,
-    /// Attempts after which the job is given up.
-    pub max_attempts: u32,
+    /// Attempts after which the job is given up, and failures after which its
+    /// scope is paused.
+    pub retry: RetryRules,
 }
 
 /// The answer to [`Store::lease`].
@@ -44,21 +46,28 @@ pub enum LeaseAnswer {
     /// The job is no longer queued: the delivery was a repeat.
     NotQueued,
     /// Nothing is due and nothing was asked for: the job was settled as
-    /// obsolete, without an event.
+    /// obsolete, without an event. It names the last success in its stead if
+    /// that began after the job was made.
     Fresh,
     /// The state must wait; the job stays queued.
     Later {
         /// Until then.
         not_before: OffsetDateTime,
     },
-    /// The team is gone, paused, out of the rollout or without a key: the job
-    /// was settled as obsolete.
+    /// The team is gone, paused, out of the rollout or without a key, and
+    /// nobody asked: the job was settled as obsolete, like a fresh one.
     Resting(Resting),
+    /// The team rests, but somebody asked: the job stays queued, off the bus,
+    /// until the team is back.
+    Parked(Resting),
     /// The job had used up its attempts: it was settled as dead, with its
     /// event, and the state backs off.
     Exhausted {
         /// Attempts made.
         attempts: u32,
+        /// What this end brought: the warning that the scope is near to being
+        /// paused, when there was none before, or the pause.
+        sustained: Sustained,
     },
 }
 
@@ -94,6 +103,8 @@ pub struct Lease {
     pub failures: u32,
     /// When they began.
     pub failing_since: Option<OffsetDateTime>,
+    /// Whether it was warned of that the scope is near to being paused.
+    pub pause_warned: bool,
     /// When the last full succeeded.
     pub last_full_at: Option<OffsetDateTime>,
     /// Due times as they stand.

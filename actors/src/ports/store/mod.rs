@@ -42,7 +42,8 @@ pub trait Store: Send + Sync + 'static {
     /// has passed and there is no live lease and it was not dispatched within
     /// `redispatch` and the team is enabled, in rollout, has a key and is not
     /// paused and its platform's circuit is not open. A state whose lease has
-    /// run out is runnable; its running job is queued again.
+    /// run out is runnable; its running job is queued again. A job that is
+    /// claimed again counts as off the bus: its message is taken for lost.
     async fn claim(&self, limit: u32, redispatch: Duration) -> PortResult<Vec<DueEntry>>;
 
     /// A person or a reader wants a scope sooner. Durable once answered;

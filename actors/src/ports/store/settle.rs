@@ -14,7 +14,8 @@ pub struct Settlement {
     /// What becomes of the job and the state.
     pub ending: Ending,
     /// Whether the scope has failed for so long that a pause is announced or
-    /// begins with this ending.
+    /// begins with this ending. Counts for a retry and for giving up alone: the
+    /// other ends blame nobody, or rest the team as a whole.
     pub sustained: Sustained,
 }
 

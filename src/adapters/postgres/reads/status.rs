@@ -90,6 +90,7 @@ pub(super) fn read(row: &Row) -> PortResult<Option<ScopeStatus>> {
         fence: Fence(get(row, "fence")?),
         failures,
         failing_since: moment(row, "failing_since")?,
+        pause_warned_at: moment(row, "pause_warned_at")?,
         last_error: class.map(|class| match code {
             Some(code) => format!("{class} {code}"),
             None => class.to_owned(),

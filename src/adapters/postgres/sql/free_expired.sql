@@ -8,6 +8,9 @@ WITH over AS MATERIALIZED (
 ), freed AS (
     UPDATE vz_sync_states s
     SET lease_owner = NULL, lease_run = NULL, lease_until = NULL, lease_job_id = NULL,
+        -- Whoever met this lease waits for it no longer.
+        not_before = CASE WHEN s.not_before_reason = 'collision' THEN NULL ELSE s.not_before END,
+        not_before_reason = nullif(s.not_before_reason, 'collision'),
         dispatched_at = NULL, redispatch_at = NULL, status = 'queued', last_finished_at = clock_timestamp()
     FROM over
     WHERE s.team_id = over.team_id AND s.scope = over.scope

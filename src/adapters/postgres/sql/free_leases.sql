@@ -1,5 +1,6 @@
 -- Frees leases that are past, or whose owner's heartbeat is old, and gives their jobs back.
--- $1 float8: dead after seconds. The freed states are due at once; the caller nudges the scheduler.
+-- $1 float8: dead after seconds. The freed states are due at once, since what made them run stands; the caller nudges
+-- the scheduler.
 WITH dead AS MATERIALIZED (
     SELECT s.team_id, s.scope, s.lease_job_id, s.lease_run
     FROM vz_sync_states s
@@ -10,9 +11,10 @@ WITH dead AS MATERIALIZED (
 ), freed AS (
     UPDATE vz_sync_states s
     SET lease_owner = NULL, lease_run = NULL, lease_until = NULL, lease_job_id = NULL,
-        dispatched_at = NULL, redispatch_at = NULL, status = 'queued',
-        requested_at = coalesce(s.requested_at, clock_timestamp()),
-        requested_class = coalesce(s.requested_class, 4)
+        -- Whoever met this lease waits for it no longer.
+        not_before = CASE WHEN s.not_before_reason = 'collision' THEN NULL ELSE s.not_before END,
+        not_before_reason = nullif(s.not_before_reason, 'collision'),
+        dispatched_at = NULL, redispatch_at = NULL, status = 'queued', last_finished_at = clock_timestamp()
     FROM dead
     WHERE s.team_id = dead.team_id AND s.scope = dead.scope
     RETURNING s.team_id, s.scope, dead.lease_job_id, dead.lease_run

@@ -6,12 +6,12 @@
 -- lease first, its job still counts as running) and 'exhausted' (the end owes an event).
 WITH facts AS MATERIALIZED (
     SELECT s.fence, s.lease_owner, s.lease_run, s.lease_until, s.not_before, s.dispatched_at, s.failures, s.failing_since,
-           s.last_full_at, s.cursor, s.full_interval_seconds, s.delta_interval_seconds, s.platform_id,
+           s.pause_warned_at, s.last_full_at, s.cursor, s.full_interval_seconds, s.delta_interval_seconds, s.platform_id,
            s.requested_at, s.requested_mode, s.requested_environments, s.requested_trace,
            s.pending_message AS scope_message, s.enabled, s.paused_at AS scope_paused_at,
            coalesce(s.next_full_at, statement_timestamp()) AS next_full_at,
            coalesce(s.next_delta_at, statement_timestamp()) AS next_delta_at,
-           j.state, j.attempt, j.class, clock_timestamp() AS at
+           j.state, j.attempt, j.class, j.created_at, clock_timestamp() AS at
     FROM vz_sync_states s
     JOIN vz_sync_jobs j ON j.id = $3 AND j.team_id = s.team_id AND j.scope = s.scope
     WHERE s.team_id = $1 AND s.scope = $2
@@ -26,7 +26,9 @@ WITH facts AS MATERIALIZED (
                WHEN t.id IS NULL OR t.deleted_at IS NOT NULL OR NOT (SELECT enabled FROM rollout)
                     OR NOT ts.in_rollout OR NOT f.enabled
                     OR ts.paused_at IS NOT NULL OR f.scope_paused_at IS NOT NULL OR NOT ts.has_key
-                    OR ts.auth_failed_at IS NOT NULL THEN 'resting'
+                    OR ts.auth_failed_at IS NOT NULL
+                   -- What somebody asked for waits until the team is back; a removed team has no requests.
+                   THEN CASE WHEN f.requested_at IS NULL THEN 'resting' ELSE 'parked' END
                WHEN f.lease_run IS NOT NULL AND f.lease_until > f.at AND EXISTS (
                        SELECT FROM replicas r
                        WHERE r.boot_id = f.lease_owner
@@ -60,12 +62,12 @@ WITH facts AS MATERIALIZED (
         pending_reason = CASE WHEN v.verdict = 'granted' THEN NULL ELSE s.pending_reason END,
         pending_message = CASE WHEN v.verdict = 'granted' THEN NULL ELSE s.pending_message END
     FROM judged v
-    WHERE s.team_id = $1 AND s.scope = $2 AND v.verdict IN ('granted', 'busy', 'later', 'fresh', 'resting')
+    WHERE s.team_id = $1 AND s.scope = $2 AND v.verdict IN ('granted', 'busy', 'later', 'fresh', 'resting', 'parked')
     RETURNING s.fence
 ), job AS (
     UPDATE vz_sync_jobs j
-    SET state = CASE v.verdict WHEN 'granted' THEN 'running' WHEN 'busy' THEN 'queued' WHEN 'later' THEN 'queued'
-                               ELSE 'obsolete' END,
+    SET state = CASE WHEN v.verdict = 'granted' THEN 'running' WHEN v.verdict IN ('busy', 'later', 'parked') THEN 'queued'
+                     ELSE 'obsolete' END,
         attempt = CASE WHEN v.verdict = 'granted' THEN j.attempt + 1 ELSE j.attempt END,
         mode = CASE WHEN v.verdict <> 'granted' THEN j.mode
                     WHEN v.next_full_at <= v.at OR v.requested_mode = 'full' OR v.last_full_at IS NULL THEN 'full'
@@ -77,17 +79,20 @@ WITH facts AS MATERIALIZED (
         run_id = CASE WHEN v.verdict = 'granted' THEN $5 ELSE j.run_id END,
         fence = CASE WHEN v.verdict = 'granted' THEN v.fence + 1 ELSE j.fence END,
         finished_at = CASE WHEN v.verdict IN ('fresh', 'resting') THEN v.at END,
+        -- The last success did this job's work only if it began after the job was made.
         satisfied_by_job_id = CASE WHEN v.verdict IN ('fresh', 'resting') THEN (
-            SELECT d.id FROM vz_sync_jobs d
-            WHERE d.team_id = $1 AND d.scope = $2 AND d.state = 'succeeded' ORDER BY d.id DESC LIMIT 1) END
+            SELECT last.id FROM (
+                SELECT d.id, d.started_at FROM vz_sync_jobs d
+                WHERE d.team_id = $1 AND d.scope = $2 AND d.state = 'succeeded' ORDER BY d.id DESC LIMIT 1) last
+            WHERE last.started_at >= v.created_at) END
     FROM judged v
-    WHERE j.id = $3 AND j.team_id = $1 AND v.verdict IN ('granted', 'busy', 'later', 'fresh', 'resting')
+    WHERE j.id = $3 AND j.team_id = $1 AND v.verdict IN ('granted', 'busy', 'later', 'fresh', 'resting', 'parked')
     RETURNING j.attempt, j.mode, j.class
 )
 SELECT v.verdict, v.at, v.lease_run AS holder, v.not_before, v.attempt AS attempts,
        v.in_rollout, v.paused_at IS NOT NULL OR v.scope_paused_at IS NOT NULL AS paused,
        coalesce(v.paused_reason, v.scope_message) AS paused_reason, v.has_key, v.auth_failed_reason,
-       v.failures, v.failing_since, v.last_full_at, v.next_full_at, v.next_delta_at, v.cursor,
+       v.failures, v.failing_since, v.pause_warned_at IS NOT NULL AS pause_warned, v.last_full_at, v.next_full_at, v.next_delta_at, v.cursor,
        v.full_interval_seconds, v.delta_interval_seconds, v.platform_id, v.owner_uid, v.dispatched_at,
        v.requested_at, v.requested_environments, v.requested_trace,
        state.fence, job.attempt, job.mode, job.class,

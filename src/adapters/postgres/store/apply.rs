@@ -5,6 +5,7 @@
 
 use time::OffsetDateTime;
 use vz_sync_actors::domain::event::Completed;
+use vz_sync_actors::domain::retry::Sustained;
 use vz_sync_actors::domain::{Completeness, DataType, EventBody, EventNo, Mode};
 use vz_sync_actors::ports::store::{Applied, Apply, Upsert, Upserts};
 
@@ -218,6 +219,7 @@ async fn commit_state(
                 &failure.map(|failure| failure.code.as_str()),
                 &failure.map(|failure| failure.message.as_str()),
                 &doubt.map(|doubt| doubt.wait.as_secs_f64()),
+                &jobs::sustained_word(doubt.map_or(Sustained::No, |doubt| doubt.sustained)),
             ],
         )
         .await?;

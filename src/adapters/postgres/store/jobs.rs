@@ -97,11 +97,6 @@ pub(super) async fn fail_state(
     sustained: Sustained,
 ) -> Result<(), Fault> {
     let wait = wait.map(|wait| wait.as_secs_f64());
-    let sustained = match sustained {
-        Sustained::No => "no",
-        Sustained::Warn => "warn",
-        Sustained::Pause => "pause",
-    };
     tx.execute(
         FAIL_STATE,
         &[
@@ -112,11 +107,20 @@ pub(super) async fn fail_state(
             &failure.message,
             &wait,
             &wait_reason(failure),
-            &sustained,
+            &sustained_word(sustained),
         ],
     )
     .await
     .map(drop)
+}
+
+/// As the statements know it.
+pub(super) const fn sustained_word(sustained: Sustained) -> &'static str {
+    match sustained {
+        Sustained::No => "no",
+        Sustained::Warn => "warn",
+        Sustained::Pause => "pause",
+    }
 }
 
 /// A wait that the platform asked for is not a person's to shorten.

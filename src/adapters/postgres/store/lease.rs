@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_postgres::Row;
-use vz_sync_actors::domain::retry::Sustained;
+use vz_sync_actors::domain::retry;
 use vz_sync_actors::domain::{Failure, Fence, JobState, PlatformId, RunId};
 use vz_sync_actors::ports::store::{
     Cursor, DueTimes, Intervals, Lease, LeaseAnswer, LeaseAsk, LeaseRef, Resting,
@@ -47,7 +48,7 @@ impl PgStore {
                     &ask.ttl.as_secs_f64(),
                     &ask.dead_after.as_secs_f64(),
                     &ask.collision_delay.as_secs_f64(),
-                    &i32::try_from(ask.max_attempts).unwrap_or(i32::MAX),
+                    &i32::try_from(ask.retry.max_attempts).unwrap_or(i32::MAX),
                 ],
             )
             .await?;
@@ -58,6 +59,7 @@ impl PgStore {
                 }
                 "not_queued" => return Ok(LeaseAnswer::NotQueued),
                 "resting" => return Ok(LeaseAnswer::Resting(resting(row)?)),
+                "parked" => return Ok(LeaseAnswer::Parked(resting(row)?)),
                 "busy" => {
                     return Ok(LeaseAnswer::Busy { holder: RunId(row.try_get("holder")?) });
                 }
@@ -65,10 +67,7 @@ impl PgStore {
                     return Ok(LeaseAnswer::Later { not_before: row.try_get("not_before")? });
                 }
                 "fresh" => return Ok(LeaseAnswer::Fresh),
-                "exhausted" => {
-                    let attempts: i32 = row.try_get("attempts")?;
-                    return self.exhaust(ask, attempts.max(0) as u32).await;
-                }
+                "exhausted" => return self.exhaust(ask, row).await,
                 "dead_lease" => {
                     let holder: uuid::Uuid = row.try_get("holder")?;
                     self.try_free(ask.key, RunId(holder)).await?;
@@ -113,6 +112,7 @@ impl PgStore {
             environments: environments.unwrap_or_default(),
             failures: failures.max(0) as u32,
             failing_since: row.try_get("failing_since")?,
+            pause_warned: row.try_get("pause_warned")?,
             last_full_at: row.try_get("last_full_at")?,
             due: DueTimes {
                 full: row.try_get("next_full_at")?,
@@ -134,8 +134,13 @@ impl PgStore {
     }
 
     /// The job's attempts are used up: it is dead, and says so once.
-    async fn exhaust(&self, ask: &LeaseAsk, attempts: u32) -> Result<LeaseAnswer, Fault> {
+    async fn exhaust(&self, ask: &LeaseAsk, row: &Row) -> Result<LeaseAnswer, Fault> {
         let (key, job) = (ask.key, ask.job);
+        let (attempts, failures): (i32, i32) = (row.try_get("attempts")?, row.try_get("failures")?);
+        let (attempts, failures) = (attempts.max(0) as u32, failures.max(0) as u32 + 1);
+        let since: Option<OffsetDateTime> = row.try_get("failing_since")?;
+        let at: OffsetDateTime = row.try_get("at")?;
+        let sustained = retry::sustained(&ask.retry, failures, since.or(Some(at)), at);
         let failure = Failure::internal(
             "attempts_exhausted",
             format!(
@@ -152,11 +157,12 @@ impl PgStore {
         }
         let event = jobs::fail(&tx, key, job, JobState::Dead, &failure).await?;
         let wait = Some(self.settings.exhausted_wait);
-        jobs::fail_state(&tx, key, &failure, wait, Sustained::No).await?;
+        jobs::fail_state(&tx, key, &failure, wait, sustained).await?;
         tx.execute(EXHAUST_STATE, &[&key.team.0, &key.scope.as_str()]).await?;
         outbox::tell(&tx, key.team, &[event], 0).await?;
         tx.commit().await?;
-        Ok(LeaseAnswer::Exhausted { attempts })
+        let sustained = sustained.news(row.try_get("pause_warned")?);
+        Ok(LeaseAnswer::Exhausted { attempts, sustained })
     }
 
     pub(super) async fn try_renew(&self, lease: &LeaseRef, ttl: Duration) -> Result<bool, Fault> {
