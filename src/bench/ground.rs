@@ -80,11 +80,7 @@ impl Ground {
             return Ok(cluster.url(name).into());
         }
         let given = self.given.as_ref().context("there is neither a server nor a URL")?;
-        let mut url = reqwest::Url::parse(given.expose_secret()).map_err(|_| {
-            anyhow::anyhow!("--database-url must be a URL: postgres://user@host/db")
-        })?;
-        url.set_path(name);
-        Ok(url.to_string().into())
+        Ok(renamed(given.expose_secret(), name).into())
     }
 
     /// Drops the databases made so far.
@@ -121,6 +117,15 @@ pub async fn connect(config: &PgConfig) -> Result<Client> {
     Ok(client)
 }
 
+/// The same settings with another database: what comes last wins, in both forms of them.
+fn renamed(settings: &str, name: &str) -> String {
+    match (settings.contains("://"), settings.contains('?')) {
+        (true, true) => format!("{settings}&dbname={name}"),
+        (true, false) => format!("{settings}?dbname={name}"),
+        (false, _) => format!("{settings} dbname={name}"),
+    }
+}
+
 /// Adds `teams` teams that nothing was mirrored of, with keys that open nothing.
 pub async fn seed(sql: &Client, teams: usize) -> Result<()> {
     sql.batch_execute(include_str!("sql/seed.sql")).await?;
@@ -151,4 +156,25 @@ fn remove(dir: &Path) {
         let _ = std::fs::remove_dir(sockets);
     }
     let _ = std::fs::remove_dir_all(dir);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_database_is_reached_like_the_given_one() {
+        for given in [
+            "postgres://me:word@db.example:5433/prod",
+            "postgresql://me@/prod?host=/run/pg",
+            "postgres://me@db.example",
+            "host=db.example user=me dbname=prod",
+        ] {
+            let before: PgConfig = given.parse().unwrap();
+            let after: PgConfig = renamed(given, "scratch").parse().unwrap();
+            assert_eq!(after.get_dbname(), Some("scratch"), "{given}");
+            assert_eq!(after.get_hosts(), before.get_hosts(), "{given}");
+            assert_eq!(after.get_user(), Some("me"), "{given}");
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct Machine {
     pub postgres: Option<String>,
     /// Version of this program.
     pub version: &'static str,
+    /// The measuring process.
+    pub pid: u32,
     /// `release` or `debug`.
     pub build: &'static str,
     /// Load average of the last minute at the start.
@@ -52,6 +54,7 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             postgres,
             version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
             load_before: procfs::load_1m(),
             load_after: None,

@@ -128,15 +128,27 @@ mod tests {
 
     #[test]
     fn a_family_counts_children_alive_and_ended() {
-        let busy = |seconds: &str| {
-            std::process::Command::new("timeout")
-                .args([seconds, "sh", "-c", "while :; do :; done"])
-                .status()
-        };
+        use std::io::{BufRead as _, BufReader};
+        use std::process::{Command, Stdio};
+
+        let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done; read _";
+        let mut child = Command::new("sh")
+            .args(["-c", work])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let me = std::process::id();
-        let before = family_cpu_s(me).unwrap();
-        busy("0.2").unwrap();
-        assert!(family_cpu_s(me).unwrap() > before + 0.02, "the ended child is counted");
+        let others = || family_cpu_s(me).unwrap() - precise(me, 0);
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let alive = others();
+        assert!(alive > 0.01, "a living child is counted: {alive}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let ended = others();
+        // In ticks, so a little less than to the nanosecond.
+        assert!(ended > alive - 0.03 && ended > 0.01, "and an ended one: {ended} after {alive}");
         assert!(family_cpu_s(u32::MAX).is_none());
     }
 }

@@ -21,6 +21,7 @@ use super::ground::{Ground, connect, seed};
 use super::latency::Latency;
 use super::listeners::{self, Board, Place};
 use super::machine::Machine;
+use super::procfs;
 use super::report::Report;
 use super::server::Server;
 use super::sync::at_least_one;
@@ -105,7 +106,8 @@ impl SseArgs {
         let connected = server.process().rss_mb();
 
         progress("publishing");
-        let (cpu, began) = (server.process().cpu_s(), Instant::now());
+        let (cpu, own) = (server.process().cpu_s(), procfs::own_cpu_s());
+        let began = Instant::now();
         let published = self.publish(&sql, &board).await?;
         let expected = self.expected(published);
         let late = Instant::now() + TAIL;
@@ -115,7 +117,7 @@ impl SseArgs {
         }
         // Cannot be later than the last delivery by more than one look.
         let wall = board.last_delivery().unwrap_or_else(|| began.elapsed()).as_secs_f64();
-        let cpu = server.process().cpu_s() - cpu;
+        let (cpu, own) = (server.process().cpu_s() - cpu, procfs::own_cpu_s() - own);
         let after = server.process().rss_mb();
         let cut = self.clients - listeners.open();
         let (delivered, bytes) = (board.delivered(), board.bytes());
@@ -127,7 +129,7 @@ impl SseArgs {
         let text = format!(
             "{} listeners of {} teams, {} events at {:.0}/s\n{}\n\n\
              {:.0} deliveries/s of {:.0} bytes, {delivered} of {expected}, {cut} listeners cut off\n\
-             {}\nservice: {:.1} CPU us/delivery; KiB/listener: {:.1} connected, {:.1} after the events\n",
+             {}\nCPU us/delivery: service {:.1}, listeners {:.1}; KiB/listener: {:.1} connected, {:.1} after the events\n",
             self.clients,
             self.teams,
             published,
@@ -137,6 +139,7 @@ impl SseArgs {
             bytes as f64 / count,
             latency.text(),
             cpu * 1e6 / count,
+            own * 1e6 / count,
             kib(connected),
             kib(after),
         );
@@ -146,6 +149,7 @@ impl SseArgs {
             "delivered": delivered, "delivered_per_s": delivered as f64 / wall, "cut_off": cut,
             "event_bytes": bytes as f64 / count, "latency": latency, "wall_s": wall,
             "server_cpu_s": cpu, "server_cpu_us_per_delivery": cpu * 1e6 / count,
+            "client_cpu_us_per_delivery": own * 1e6 / count,
             "kib_per_client_connected": kib(connected), "kib_per_client": kib(after),
             "machine": machine,
         });
