@@ -22,10 +22,12 @@ mod keeper;
 mod order;
 mod patience;
 mod progress;
+mod refusals;
 mod removals;
 mod run;
 mod schedule;
 mod stop;
+mod tell;
 
 use std::collections::VecDeque;
 

@@ -14,7 +14,7 @@ use super::keeper::{self, TrustEnd};
 use super::order::Order;
 use super::progress::{Show, Teller};
 use super::stop::{StopWhy, Stopper};
-use super::{archived_sites, delta, environments, job_logs};
+use super::{archived_sites, delta, environments, job_logs, tell};
 use crate::domain::retry::{self, Action, Standing, Sustained};
 use crate::domain::{Counts, Failure, FailureClass, Mode, PartialReason, RunId, Scope, ScopeKey};
 use crate::parts::Parts;
@@ -334,7 +334,9 @@ async fn work(parts: &Parts, lease: &Lease, teller: Teller) -> Result<RunEnd, Wo
     };
     let run = Run { parts: parts.clone(), lease: lease.clone(), access, teller };
     let apply = match (lease.name.key.scope, lease.mode) {
-        (Scope::Environments, Mode::Full) => environments::full(&run).await?,
+        (Scope::Environments, Mode::Full) => {
+            environments::full(&run, run.lease.refused.clone()).await?
+        }
         (Scope::Environments, Mode::Delta) => delta::delta(&run).await?,
         (Scope::JobLogs, _) => job_logs::read(&run).await?,
         (Scope::ArchivedSites, _) => archived_sites::annotate(&run).await?,
@@ -351,15 +353,7 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
         match store.apply(&apply).await {
             Ok(Applied::Committed { event, held, .. }) => {
                 for hold in held {
-                    let key = run.lease.name.key;
-                    warn!(
-                        event = "vz_sync_removals_held",
-                        team_id = key.team.0,
-                        scope = key.scope.as_str(),
-                        job_id = run.lease.name.job.0,
-                        hold_id = hold.0,
-                        "a removal set waits for a decision"
-                    );
+                    tell::held(&run.lease, hold);
                 }
                 if let Some(doubt) = &apply.doubt {
                     wake_after(&run.parts, doubt.wait);
@@ -379,28 +373,9 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
 }
 
 fn committed(run: &Run, apply: &Apply, event: Option<i64>) -> RunEnd {
-    let (lease, counts) = (&run.lease, apply.counts);
-    info!(
-        event = "vz_sync_job_completed",
-        team_id = lease.name.key.team.0,
-        scope = lease.name.key.scope.as_str(),
-        job_id = lease.name.job.0,
-        fence = lease.name.fence.0,
-        mode = apply.mode.as_str(),
-        event_no = event,
-        listed = counts.listed,
-        inserted = counts.inserted,
-        updated = counts.updated,
-        unchanged = counts.unchanged,
-        missing = counts.missing,
-        stale = counts.stale,
-        held = counts.held,
-        quarantined = counts.quarantined,
-        elapsed_ms = lease.asked_at.elapsed().as_millis() as u64,
-        "run committed"
-    );
+    tell::committed(&run.lease, apply, event);
     match &apply.completeness {
-        crate::domain::Completeness::Complete => RunEnd::Committed(counts),
+        crate::domain::Completeness::Complete => RunEnd::Committed(apply.counts),
         crate::domain::Completeness::Partial(reason) => RunEnd::Partial(reason.clone()),
     }
 }
@@ -415,7 +390,7 @@ fn verdict(parts: &Parts, lease: &Lease, failure: Failure) -> Stop {
         random: parts.ports.entropy.fraction(),
     };
     let verdict = retry::after_failure(&parts.settings.retry, &failure, &standing);
-    tell_failure(lease, &failure, verdict.action);
+    tell::failed(lease, &failure, verdict.action);
     let code = failure.code.clone();
     let (ending, end) = match verdict.action {
         Action::Retry { wait } => (Ending::Retry { failure, wait }, RunEnd::Retried(code)),
@@ -430,24 +405,6 @@ fn verdict(parts: &Parts, lease: &Lease, failure: Failure) -> Stop {
         }
     };
     Stop::Settle(ending, verdict.sustained, end)
-}
-
-fn tell_failure(lease: &Lease, failure: &Failure, action: Action) {
-    let (team_id, scope) = (lease.name.key.team.0, lease.name.key.scope.as_str());
-    let (job_id, attempt) = (lease.name.job.0, lease.attempt);
-    let (reason, error_class) = (failure.code.as_str(), failure.class.as_str());
-    match action {
-        Action::Retry { wait } | Action::Postpone { wait, .. } => {
-            let wait_ms = wait.as_millis() as u64;
-            warn!(event = "vz_sync_retry", team_id, scope, job_id, attempt, reason, error_class, wait_ms, error = %failure.message, "run failed, trying again");
-        }
-        Action::GiveUp { state, .. } => {
-            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, state = state.as_str(), error = %failure.message, "job gave up");
-        }
-        Action::RefuseKey { .. } => {
-            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, error = %failure.message, "the platform refuses the team's key");
-        }
-    }
 }
 
 /// Settles, several times if need be; `false` when the guard must release.

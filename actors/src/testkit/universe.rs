@@ -93,7 +93,7 @@ impl Universe {
         let store = MemoryStore::new(Arc::new(clock), entropy, StoreDefaults::default());
         Self {
             store: change(store),
-            platform: Arc::default(),
+            platform: Arc::new(ScriptedPlatform::with_clock(clock)),
             due_queue: Arc::default(),
             lock: Arc::default(),
             job_bus: EmbeddedJobBus::default(),

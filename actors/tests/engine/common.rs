@@ -1,5 +1,7 @@
 //! What the tests of the engine have in common.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vz_sync_actors::domain::{DataType, Event, EventBody, ExternalId, JobId, TeamId};
@@ -48,6 +50,59 @@ pub fn events_of(universe: &Universe, team: TeamId, job: JobId) -> Vec<Event> {
         _ => false,
     };
     universe.events(team).into_iter().filter(of_job).collect()
+}
+
+/// The lines of the log that name an event, as long as it is listened to.
+pub struct Log {
+    lines: Arc<Mutex<Vec<Line>>>,
+    _listening: tracing::subscriber::DefaultGuard,
+}
+
+type Line = BTreeMap<&'static str, String>;
+
+impl Log {
+    /// Listens on this thread, which is the one that a paused clock runs on.
+    pub fn listen() -> Self {
+        let lines = Arc::<Mutex<Vec<Line>>>::default();
+        let listener = Listener(Arc::clone(&lines));
+        Self { lines, _listening: tracing::subscriber::set_default(listener) }
+    }
+
+    /// What was said under this name: team and reason.
+    pub fn of(&self, event: &str) -> Vec<(String, String)> {
+        let lines = self.lines.lock().unwrap();
+        let named = lines.iter().filter(|line| line.get("event").is_some_and(|e| e == event));
+        let field = |line: &Line, name| line.get(name).cloned().unwrap_or_default();
+        named.map(|line| (field(line, "team_id"), field(line, "reason"))).collect()
+    }
+}
+
+struct Listener(Arc<Mutex<Vec<Line>>>);
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            line.insert(field.name(), format!("{value:?}").trim_matches('"').to_owned());
+        });
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// Lets time pass; timers in between fire.

@@ -52,7 +52,7 @@ impl Credentials for MemoryStore {
             row.owner_uid = Some(owner_uid);
             row.auth = None;
         }
-        tables.make_due(team, now);
+        tables.begin_with_key(team, now);
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl Credentials for MemoryStore {
         let row = tables.teams.get_mut(&team).ok_or_else(|| no_team(team))?;
         let cleared = row.auth.take().is_some();
         if cleared {
-            tables.make_due(team, now);
+            tables.begin_with_key(team, now);
         }
         Ok(cleared)
     }

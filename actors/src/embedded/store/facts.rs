@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::db::{LeaseRow, State, Tables, Team};
-use crate::domain::{Class, DataType, Failure, Fence, PlatformId, ScopeKey, TeamId};
+use crate::domain::{Class, DataType, Failure, Fence, PlatformId, Refused, ScopeKey, TeamId};
 use crate::ports::store::{DueTimes, Intervals, Resting};
 
 impl State {
@@ -31,6 +31,7 @@ impl State {
             last_mode: None,
             expected: None,
             cursor: None,
+            refused: Refused::default(),
             intervals,
         }
     }

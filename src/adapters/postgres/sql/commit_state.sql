@@ -1,12 +1,13 @@
 -- The state after a commit. The caller holds its row, and has forgotten the request if it was answered.
 -- $1 int8 team, $2 text scope, $3 int8 fence, $4 uuid run, $5 timestamptz next full, $6 timestamptz next delta,
 -- $7 text mode, $8 jsonb cursor (null: keep), $9 bool a full that was complete,
--- and the doubt: $10 class (null: none), $11 code, $12 text, $13 float8 wait in seconds.
+-- the doubt: $10 class (null: none), $11 code, $12 text, $13 float8 wait in seconds; $14 jsonb what the key is refused.
 UPDATE vz_sync_states
 SET committed_fence = $3, committed_run = $4,
     lease_owner = NULL, lease_run = NULL, lease_until = NULL, lease_job_id = NULL,
     dispatched_at = NULL, redispatch_at = NULL,
     next_full_at = $5, next_delta_at = $6, cursor = coalesce($8::jsonb, cursor),
+    capabilities = $14::jsonb,
     last_success_at = clock_timestamp(), last_finished_at = clock_timestamp(), last_mode = $7,
     last_full_at = CASE WHEN $9 THEN clock_timestamp() ELSE last_full_at END,
     failures = CASE WHEN $10::text IS NULL THEN 0 ELSE failures + 1 END,
