@@ -106,7 +106,6 @@ impl Adapters {
                 platforms: platforms.clone(),
                 gates: gates.clone(),
                 replica,
-                observer: None,
             },
             &SecretSlice::from(raw_key.expose_secret().as_bytes().to_vec()),
         )

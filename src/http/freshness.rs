@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use vz_sync_actors::domain::freshness::{Age, Facts, Freshness, Reason, ScopeFacts, freshness};
-use vz_sync_actors::domain::{DataType, Mode};
+use vz_sync_actors::domain::{Capability, DataType, Mode, Scope};
 use vz_sync_actors::ports::reads::{FreshnessFacts, ScopeStatus};
 use vz_sync_actors::ports::store::Resting;
 
@@ -84,6 +84,9 @@ fn scope_facts(scope: &ScopeStatus) -> ScopeFacts {
         has_credentials: !matches!(resting, Some(Resting::NoCredentials)),
         auth: matches!(resting, Some(Resting::Auth(_))).then_some(scope.not_before),
         paused: matches!(resting, Some(Resting::Paused(_))),
+        // The other scopes have something to fall back on.
+        capability_missing: scope.key.scope == Scope::JobLogs
+            && scope.refused.at(Capability::SearchActions).is_some(),
         running: scope.lease.is_some() || scope.running.is_some(),
         queued: scope.queued.is_some(),
         circuit_open_until: scope.circuit_open_until,

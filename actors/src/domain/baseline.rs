@@ -34,11 +34,6 @@ impl Baseline {
         }
     }
 
-    /// Whether the team was never loaded: a first load writes no change rows.
-    pub fn is_empty(&self) -> bool {
-        self.environments.is_empty() && self.nodes.is_empty()
-    }
-
     /// Whether any live row is in doubt, or a removal waits for a decision. A
     /// byte-equal body may skip planning only when not.
     pub fn in_doubt(&self) -> bool {
@@ -192,8 +187,22 @@ pub struct StoredHold {
     pub agreeing_listings: u32,
     /// When it was made.
     pub created_at: OffsetDateTime,
+    /// When rows last joined it: agreement counts anew from there.
+    pub enlarged_at: Option<OffsetDateTime>,
+    /// When the last agreeing listing was asked for.
+    pub last_agreed_at: Option<OffsetDateTime>,
     /// When it was decided, if it was.
     pub decided_at: Option<OffsetDateTime>,
+}
+
+impl StoredHold {
+    /// When a listing last said something of the whole set.
+    pub fn last_word_at(&self) -> OffsetDateTime {
+        [self.enlarged_at, self.last_agreed_at]
+            .into_iter()
+            .flatten()
+            .fold(self.created_at, OffsetDateTime::max)
+    }
 }
 
 /// The life of a hold.

@@ -34,6 +34,8 @@ pub enum Reason {
     Auth,
     /// Paused by people or by the sustained-failure rule.
     Paused,
+    /// The key may not read it.
+    CapabilityMissing,
     /// The row's removal waits for a decision.
     RemovalsHeld,
     /// A run is under way.
@@ -60,6 +62,7 @@ impl Reason {
             Self::NoCredentials => "no_credentials",
             Self::Auth => "auth",
             Self::Paused => "paused",
+            Self::CapabilityMissing => "capability_missing",
             Self::RemovalsHeld => "removals_held",
             Self::Running => "running",
             Self::CircuitOpen => "circuit_open",
@@ -79,6 +82,7 @@ impl Reason {
                 | Self::NoCredentials
                 | Self::Auth
                 | Self::Paused
+                | Self::CapabilityMissing
                 | Self::CircuitOpen
         )
     }
@@ -95,6 +99,8 @@ pub struct ScopeFacts {
     pub auth: Option<Option<OffsetDateTime>>,
     /// Paused.
     pub paused: bool,
+    /// The key may not read what the scope consists of.
+    pub capability_missing: bool,
     /// A lease lives.
     pub running: bool,
     /// A job waits for its lease.
@@ -219,6 +225,8 @@ fn reason(facts: &Facts) -> Why {
         (Reason::Auth, None, probe.map(|at| at.max(now)))
     } else if scope.paused {
         (Reason::Paused, None, None)
+    } else if scope.capability_missing {
+        (Reason::CapabilityMissing, None, Some(next))
     } else if facts.removals_held {
         (Reason::RemovalsHeld, None, Some(next))
     } else if scope.running {
@@ -256,6 +264,7 @@ mod tests {
             has_credentials: true,
             auth: None,
             paused: false,
+            capability_missing: false,
             running: false,
             queued: false,
             circuit_open_until: None,
@@ -335,6 +344,9 @@ mod tests {
         assert_eq!(stale(scope), (Some(Reason::CircuitOpen), Some(due)));
         let scope = ScopeFacts { running: true, ..scope };
         assert_eq!(stale(scope), (Some(Reason::Running), Some(NOW)));
+        let scope = ScopeFacts { capability_missing: true, ..scope };
+        assert_eq!(stale(scope), (Some(Reason::CapabilityMissing), Some(due)));
+        assert!(!Reason::CapabilityMissing.can_be_helped(), "asking again brings nothing");
         let scope = ScopeFacts { paused: true, ..scope };
         assert_eq!(stale(scope), (Some(Reason::Paused), None));
         let scope = ScopeFacts { auth: Some(Some(soon)), ..scope };

@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod budget;
 pub mod cadence;
 pub mod canonical;
+pub mod capability;
 pub mod diff;
 pub mod event;
 pub mod failure;
@@ -23,6 +24,7 @@ pub mod snapshot;
 pub mod status;
 
 pub use baseline::{Baseline, RowFlags, Shortcuts, StoredRow};
+pub use capability::{Capability, Refused};
 pub use event::{Event, EventBody};
 pub use failure::{Failure, FailureClass};
 pub use ids::{

@@ -109,6 +109,10 @@ pub enum Sustained {
     Pause,
 }
 
+/// Least wait after a throttling, whatever was asked for. A throttled job gets
+/// its attempt back: without a floor it would run in a hot loop.
+const LEAST_THROTTLE: Duration = Duration::from_secs(1);
+
 impl Sustained {
     /// What of it is news to who was warned before, or was not.
     #[must_use]
@@ -126,9 +130,14 @@ pub fn after_failure(rules: &RetryRules, failure: &Failure, standing: &Standing)
         FailureClass::Throttled => {
             // Without a named time, spread the askers over twice the wait.
             let own = rules.throttle_wait.mul_f64(1.0 + standing.random.clamp(0.0, 1.0));
-            let wish = failure.retry_after.map(|wish| wish.min(rules.backoff.retry_after_cap));
+            let wait = failure.retry_after.map_or(own, |wish| {
+                // Those who were sent away together shall not come back together: the shorter the
+                // wait, the sooner that would be repeated.
+                let spread = LEAST_THROTTLE.mul_f64(standing.random.clamp(0.0, 1.0));
+                (wish.max(LEAST_THROTTLE) + spread).min(rules.backoff.retry_after_cap)
+            });
             return Verdict {
-                action: Action::Postpone { reason: "throttled", wait: wish.unwrap_or(own) },
+                action: Action::Postpone { reason: "throttled", wait },
                 sustained: Sustained::No,
             };
         }
@@ -223,6 +232,21 @@ mod tests {
         let verdict = after_failure(&RetryRules::default(), &failure, &standing);
         let wait = Duration::from_secs(45);
         assert_eq!(verdict.action, Action::Postpone { reason: "throttled", wait });
+    }
+
+    #[test]
+    fn throttling_that_asks_for_no_time_is_spread_all_the_same() {
+        for wish in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(1)] {
+            let mut failure = Failure::new(FailureClass::Throttled, "429", "x");
+            failure.retry_after = Some(wish);
+            let waits = [0.0, 0.5, 0.99].map(|random| {
+                let standing = Standing { random, ..standing(1, 0) };
+                let action = after_failure(&RetryRules::default(), &failure, &standing).action;
+                let Action::Postpone { wait, .. } = action else { panic!("{action:?}") };
+                wait.as_millis()
+            });
+            assert_eq!(waits, [1000, 1500, 1990]);
+        }
     }
 
     #[test]

@@ -54,9 +54,16 @@ pub enum PartialReason {
     PageMissing,
     /// The adapter's own limits cut it short.
     LimitReached,
+    /// The key may not read it, and it can be done without.
+    CapabilityMissing,
 }
 
 impl PartialReason {
+    /// Whether the key is to blame: it lacks the rights of the team's Owner.
+    pub const fn is_the_keys(&self) -> bool {
+        matches!(self, Self::NotOwner | Self::AccountMismatch)
+    }
+
     /// The reason as a stable code.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -68,6 +75,7 @@ impl PartialReason {
             Self::ContradictedByProbe => "contradicted_by_probe",
             Self::PageMissing => "page_missing",
             Self::LimitReached => "limit_reached",
+            Self::CapabilityMissing => "capability_missing",
         }
     }
 }

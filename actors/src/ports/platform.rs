@@ -22,13 +22,14 @@ pub trait Platform: Send + Sync + 'static {
     /// `getuserinfo`: whose key this is.
     async fn account(&self, access: &Access) -> PlatformResult<Account>;
 
-    /// `getbasicenvsinfo`: every environment with its nodes, handed to the
-    /// sink as it arrives. Elements that are byte-equal to `baseline` come as
-    /// [`Element::Same`]. An error means that no usable answer came; elements
-    /// already handed over count as a partial listing.
+    /// Every environment with its nodes, handed to the sink as it arrives.
+    /// Elements that are byte-equal to `baseline` come as [`Element::Same`].
+    /// An error means that no usable answer came; elements already handed
+    /// over count as a partial listing.
     async fn environments(
         &self,
         access: &Access,
+        method: ListingMethod,
         baseline: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing>;
@@ -44,6 +45,16 @@ pub trait Platform: Send + Sync + 'static {
 
     /// `getcurrentactions`: the environments with something under way.
     async fn current_actions(&self, access: &Access) -> PlatformResult<Vec<ActionTarget>>;
+}
+
+/// Which method a complete listing is read by. Both give the same items: what
+/// one of them says beyond the other is dropped before anything is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListingMethod {
+    /// `getbasicenvsinfo`
+    Basic,
+    /// `getenvs`: for keys that are refused the smaller one.
+    Whole,
 }
 
 /// Receives a listing's elements in order, in batches.
@@ -69,6 +80,9 @@ pub struct Listing {
     pub completeness: Completeness,
     /// When its request was sent.
     pub sent_at: Instant,
+    /// The platform's clock at that moment, or a little before; `None` when
+    /// the answer told no time.
+    pub platform_time: Option<OffsetDateTime>,
     /// Elements seen; only `listed`, `shared` and `quarantined` are set.
     pub counts: Counts,
     /// Hash of the whole body.
@@ -82,6 +96,8 @@ pub struct Outlines {
     pub completeness: Completeness,
     /// When its request was sent.
     pub sent_at: Instant,
+    /// The platform's clock at that moment; see [`Listing::platform_time`].
+    pub platform_time: Option<OffsetDateTime>,
     /// The owner's environments.
     pub outlines: Vec<Outline>,
     /// Environments of other owners, skipped.
@@ -116,18 +132,14 @@ pub enum Lookup {
 }
 
 /// A window of the action history, by the platform's clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActionQuery {
-    /// From here, inclusive.
+    /// From here on, inclusive.
     pub from: OffsetDateTime,
-    /// To here; `None` is now.
-    pub until: Option<OffsetDateTime>,
     /// First row.
     pub start_row: u64,
     /// Most rows.
     pub rows: u32,
-    /// Only this action, e.g. deletions.
-    pub action: Option<String>,
 }
 
 /// One page of actions.
@@ -141,6 +153,8 @@ pub struct ActionPage {
     pub completeness: Completeness,
     /// When its request was sent.
     pub sent_at: Instant,
+    /// The platform's clock at that moment; see [`Listing::platform_time`].
+    pub platform_time: Option<OffsetDateTime>,
     /// Elements that failed their schema.
     pub malformed: Vec<crate::domain::item::Malformed>,
 }

@@ -17,12 +17,14 @@ pub trait Platforms: Send + Sync + 'static {
     async fn gates(&self) -> PortResult<Vec<PlatformGate>>;
 
     /// No answer came at all. The `threshold`-th in a row opens the circuit
-    /// for `open_for`. Answers whether it is open now.
+    /// for `open_for`; `why`, which holds no secret, is kept with it until it
+    /// closes. Answers whether it is open now.
     async fn connection_failed(
         &self,
         platform: PlatformId,
         threshold: u32,
         open_for: Duration,
+        why: &str,
     ) -> PortResult<bool>;
 
     /// An answer came: closes the circuit and forgets the failures. Must be
@@ -50,6 +52,8 @@ pub struct PlatformGate {
     /// When the open circuit may be probed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub open_until: Option<OffsetDateTime>,
+    /// What opened it, while it is not closed.
+    pub last_error: Option<String>,
     /// Time left until the platform may be asked again; zero when it may.
     pub throttled_for: Duration,
 }

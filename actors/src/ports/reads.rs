@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 use super::PortResult;
 use super::store::{DueTimes, Resting};
 use crate::domain::{
-    Class, Counts, DataType, EventNo, ExternalId, Fence, HoldId, JobId, JobState, Mode, ReplicaId,
-    RunId, Scope, ScopeKey, TeamId,
+    Class, Counts, DataType, EventNo, ExternalId, Fence, HoldId, JobId, JobState, Mode, Refused,
+    ReplicaId, RunId, Scope, ScopeKey, TeamId,
 };
 
 /// Reads the mirror and the pipeline's state.
@@ -151,6 +151,8 @@ pub struct ScopeStatus {
     pub last_mode: Option<Mode>,
     /// Why it rests, if it does.
     pub resting: Option<Resting>,
+    /// Methods that the key was refused: the scope does without them.
+    pub refused: Refused,
     /// Whether its platform's circuit is open, and until when.
     #[serde(with = "time::serde::rfc3339::option")]
     pub circuit_open_until: Option<OffsetDateTime>,

@@ -2,12 +2,14 @@
 //! command line and the admin API; the pipeline reads the same rows through
 //! the store.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::PortResult;
-use crate::domain::{PlatformId, TeamId};
+use crate::domain::{DataType, PlatformId, Scope, TeamId};
 
 /// Keeps teams.
 #[async_trait]
@@ -20,6 +22,10 @@ pub trait Teams: Send + Sync + 'static {
 
     /// One team.
     async fn get(&self, team: TeamId) -> PortResult<Option<TeamView>>;
+
+    /// Replaces what a team has of its own in the place of the configuration. A
+    /// shorter interval counts from now on. `false` when there is no such team.
+    async fn set_overrides(&self, team: TeamId, overrides: &Overrides) -> PortResult<bool>;
 
     /// Every team, by id.
     async fn list(&self) -> PortResult<Vec<TeamView>>;
@@ -66,6 +72,18 @@ pub struct Pause {
     pub reason: String,
 }
 
+/// What a team has of its own; what is absent is as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Overrides {
+    /// Seconds between two fulls of a scope.
+    pub full_interval_seconds: BTreeMap<Scope, u32>,
+    /// Seconds between two deltas of a scope.
+    pub delta_interval_seconds: BTreeMap<Scope, u32>,
+    /// Age in seconds from which an answer of a table is stale.
+    pub max_allowed_staleness_seconds: BTreeMap<DataType, u32>,
+}
+
 /// A team as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TeamView {
@@ -85,6 +103,8 @@ pub struct TeamView {
     pub paused: Option<String>,
     /// Whether the rollout includes it.
     pub in_rollout: bool,
+    /// What it has of its own.
+    pub overrides: Overrides,
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,

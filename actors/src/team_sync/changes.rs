@@ -18,17 +18,25 @@ use crate::ports::store::{Change, LeaseRef, Upsert, Upserts};
 
 /// What a run will write, once everything was planned.
 pub(super) struct Written {
-    pub(super) environments: Upserts,
-    pub(super) nodes: Upserts,
+    /// `None` when the rows are staged.
+    inline: Option<Vec<Upsert>>,
     pub(super) changed: Vec<ChangedId>,
     pub(super) truncated: bool,
+}
+
+impl Written {
+    /// Hands out the rows of one table.
+    pub(super) fn of(&mut self, data_type: DataType) -> Upserts {
+        let Some(inline) = &mut self.inline else { return Upserts::Staged };
+        Upserts::Inline(inline.extract_if(.., |row| row.item.data_type() == data_type).collect())
+    }
 }
 
 /// Collects a run's writes.
 pub(super) struct Writer {
     parts: Parts,
     lease: LeaseRef,
-    /// Whether change rows are wanted: a first load writes none.
+    /// Whether change rows are wanted.
     changes: bool,
     pending: Vec<Planned>,
     staging: bool,
@@ -115,23 +123,18 @@ impl Writer {
 
     /// Everything was planned: what the apply will write.
     pub(super) async fn finish(mut self) -> Result<Written, WorkError> {
-        let (environments, nodes) = if self.staging {
+        let inline = if self.staging {
             self.stage(1).await?;
             while !self.tasks.is_empty() {
                 self.join_one().await?;
             }
-            (Upserts::Staged, Upserts::Staged)
+            None
         } else {
             let rows = last_wins(std::mem::take(&mut self.pending));
-            let team = self.lease.key.team;
-            let upserts = with_changes(&self.parts, team, rows, self.changes).await?;
-            let (environments, nodes) = upserts
-                .into_iter()
-                .partition(|upsert| upsert.item.data_type() == DataType::Environments);
-            (Upserts::Inline(environments), Upserts::Inline(nodes))
+            Some(with_changes(&self.parts, self.lease.key.team, rows, self.changes).await?)
         };
         let (changed, truncated) = (self.changed, self.truncated);
-        Ok(Written { environments, nodes, changed, truncated })
+        Ok(Written { inline, changed, truncated })
     }
 }
 

@@ -10,14 +10,18 @@
 
 use std::collections::HashSet;
 
+use async_trait::async_trait;
+
 use super::changes::Writer;
 use super::environments::{self, Planning};
+use super::job_logs::{self, Pages};
+use super::refusals::is_refusal;
 use super::run::{Run, WorkError};
-use super::{job_logs, schedule};
+use super::schedule;
 use crate::domain::event::Phase;
-use crate::domain::item::Columns;
+use crate::domain::item::{Columns, Item};
 use crate::domain::plan::{OutlineVerdict, Planner};
-use crate::domain::{Failure, FailureClass, Mode, budget, status};
+use crate::domain::{Capability, Mode, Refused, budget, status};
 use crate::ports::platform::{ActionTarget, Lookup, Outline};
 use crate::ports::store::{Apply, Cursor};
 use tokio::time::Instant;
@@ -29,8 +33,6 @@ struct Touched {
     names: HashSet<String>,
     /// Whether it vouches for everything since the cursor.
     gapless: bool,
-    /// Whether the token may not read it.
-    refused: bool,
 }
 
 impl Touched {
@@ -51,10 +53,19 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
     run.teller.enter(Phase::Fetch, None).await;
     // Everything is vouched for as of the first request.
     let sent_at = Instant::now();
-    let touched = touched(run).await?;
-    let outlines = run.patiently(|| ports.platform.outlines(&run.access)).await?;
-    let mut planner = Planner::new(&baseline, baseline.is_empty());
-    let mut writer = Writer::new(run, planner.wants_changes());
+    let mut refused = run.lease.refused.clone();
+    if run.does_without(&refused, Capability::GetEnvs) {
+        return environments::full(run, refused).await;
+    }
+    let touched = touched(run, &mut refused).await?;
+    let outlines = run.patiently(|| ports.platform.outlines(&run.access)).await;
+    run.learn(&mut refused, Capability::GetEnvs, &outlines);
+    let outlines = match outlines {
+        Err(failure) if is_refusal(&failure) => return environments::full(run, refused).await,
+        outlines => outlines?,
+    };
+    let mut planner = Planner::new(&baseline);
+    let mut writer = Writer::new(run, !run.first_load());
     let hints: HashSet<&str> = run.lease.environments.iter().map(String::as_str).collect();
     let mut candidates: Vec<&Outline> = Vec::new();
     for outline in &outlines.outlines {
@@ -70,14 +81,25 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
             candidates.push(outline);
         }
     }
-    if candidates.len() > worth_asking(run, outlines.outlines.len()) {
-        return environments::full(run).await;
+    let too_many = candidates.len() > worth_asking(run, outlines.outlines.len());
+    let unreadable = !candidates.is_empty() && run.does_without(&refused, Capability::GetEnvInfo);
+    if too_many || unreadable {
+        return environments::full(run, refused).await;
     }
     run.teller.enter(Phase::Fetch, Some(candidates.len() as u64)).await;
     let mut all_answered = true;
     for (done, outline) in candidates.iter().enumerate() {
         let ask = || ports.platform.environment(&run.access, &outline.env_name);
-        match run.patiently(ask).await? {
+        let answer = run.patiently(ask).await;
+        run.learn(&mut refused, Capability::GetEnvInfo, &answer);
+        let looked = match answer {
+            // Nothing was written yet that the full listing could contradict.
+            Err(failure) if done == 0 && is_refusal(&failure) => {
+                return environments::full(run, refused).await;
+            }
+            looked => looked?,
+        };
+        match looked {
             Lookup::Found { element, .. } => {
                 all_answered &= schedule::own_id(&element) == Some(&outline.id);
                 let planned = planner.accept(element);
@@ -89,10 +111,8 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
         run.teller.done(done as u64 + 1).await;
     }
     let absence = planner.finish(outlines.completeness);
-    let cursor = Cursor {
-        history_until: Some(run.database_time(sent_at)),
-        tracking_refused: touched.refused,
-    };
+    let platform_time = outlines.platform_time.map(|at| at - (outlines.sent_at - sent_at));
+    let cursor = schedule::cursor(run, platform_time, sent_at);
     let planning = Planning {
         baseline: &baseline,
         absence,
@@ -103,6 +123,7 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
         // A gap in the history is closed by the next full only.
         cursor: if touched.gapless { cursor } else { Cursor { history_until: None, ..cursor } },
         nodes_verified: touched.gapless && all_answered,
+        refused,
     };
     planning.into_apply(run).await
 }
@@ -116,35 +137,43 @@ fn worth_asking(run: &Run, listed: usize) -> usize {
 }
 
 /// Reads the action history since the cursor, and what is under way.
-async fn touched(run: &Run) -> Result<Touched, WorkError> {
-    let cursor = run.lease.cursor.clone().unwrap_or_default();
-    let refused = |touched| Ok(Touched { refused: true, gapless: false, ..touched });
-    let mut touched = Touched { refused: cursor.tracking_refused, ..Touched::default() };
-    let Some(until) = cursor.history_until.filter(|_| !cursor.tracking_refused) else {
+async fn touched(run: &Run, refused: &mut Refused) -> Result<Touched, WorkError> {
+    let mut touched = Touched::default();
+    let cursor = run.lease.cursor.unwrap_or_default();
+    let Some(until) = cursor.history_until else { return Ok(touched) };
+    let tracking = [Capability::SearchActions, Capability::GetCurrentActions];
+    if tracking.iter().any(|method| run.does_without(refused, *method)) {
         return Ok(touched);
-    };
-    let from = until - run.parts.settings.history_overlap;
-    let history = match job_logs::history(run, from, None).await {
-        Ok(history) => history,
-        Err(WorkError::Failed(failure)) if is_refusal(&failure) => return refused(touched),
-        Err(error) => return Err(error),
-    };
-    // An action that cannot be read may name anything.
-    touched.gapless = history.completeness.is_complete() && history.malformed.is_empty();
-    for item in history.items {
-        if let Columns::JobLog(log) = item.columns {
-            touched.add(&ActionTarget { id: log.environment, env_name: log.env_name });
-        }
     }
+    let overlap = run.parts.settings.history_overlap;
+    let history = job_logs::history(run, until - overlap, &mut touched, refused).await?;
+    let Some(history) = history else { return Ok(touched) };
     let ask = || run.parts.ports.platform.current_actions(&run.access);
-    match run.patiently(ask).await {
+    let current = run.patiently(ask).await;
+    run.learn(refused, Capability::GetCurrentActions, &current);
+    match current {
         Ok(targets) => targets.iter().for_each(|target| touched.add(target)),
-        Err(failure) if is_refusal(&failure) => return refused(touched),
+        Err(failure) if is_refusal(&failure) => return Ok(touched),
         Err(failure) => return Err(failure.into()),
     }
+    // A clock that was set back by more than the overlap has stamped actions
+    // into a part of the history that was read before.
+    let ahead = schedule::ahead(run, history.platform_time, history.sent_at);
+    let then = time::Duration::milliseconds(cursor.ahead_ms);
+    let steady = ahead.is_some_and(|ahead| ahead + overlap >= then);
+    // An action that cannot be read may name anything.
+    touched.gapless = steady && history.completeness.is_complete() && history.malformed.is_empty();
     Ok(touched)
 }
 
-fn is_refusal(failure: &Failure) -> bool {
-    failure.class == FailureClass::Capability
+#[async_trait]
+impl Pages for Touched {
+    async fn take(&mut self, items: Vec<Item>) -> Result<(), WorkError> {
+        for item in items {
+            if let Columns::JobLog(log) = item.columns {
+                self.add(&ActionTarget { id: log.environment, env_name: log.env_name });
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,5 +1,8 @@
 //! A full run of `environments`: the complete listing, compared with the
 //! mirror as it arrives.
+//!
+//! A listing that is byte for byte the one which the mirror was last made
+//! from is not planned at all: it only verifies.
 
 use async_trait::async_trait;
 
@@ -12,47 +15,101 @@ use crate::domain::event::Phase;
 use crate::domain::item::{Element, Malformed};
 use crate::domain::plan::{Absence, Planner};
 use crate::domain::removal::{MissingReason, StaleReason};
-use crate::domain::{DataType, ExternalId, Mode, RawVersion};
-use crate::ports::platform::{ElementSink, PlatformResult};
-use crate::ports::store::{Apply, Cursor, TableApply};
+use crate::domain::{
+    Completeness, Counts, DataType, ExternalId, Failure, Mode, RawVersion, Refused,
+};
+use crate::ports::platform::{ElementSink, Listing, PlatformResult};
+use crate::ports::store::{Apply, Cursor, TableApply, Upserts};
 
-/// Reads the complete listing and plans its rows.
-pub(super) async fn full(run: &Run) -> Result<Apply, WorkError> {
+/// Reads the complete listing and plans its rows. `refused` is what is known
+/// of the key so far.
+pub(super) async fn full(run: &Run, mut refused: Refused) -> Result<Apply, WorkError> {
     let baseline = run.parts.ports.store.baseline(run.lease.name.key).await?;
-    let mut planner = Planner::new(&baseline, baseline.is_empty());
-    let mut writer = Writer::new(run, planner.wants_changes());
     run.teller.enter(Phase::Fetch, run.lease.expected).await;
-    let mut sink = Sink { run, planner: &mut planner, writer: &mut writer, broken: None };
-    let platform = &run.parts.ports.platform;
-    let listed = loop {
-        // Our own limiter refuses before anything is sent: the sink is fresh.
-        let listed = platform.environments(&run.access, &baseline, &mut sink).await;
-        if !run.must_wait(&listed).await {
-            break listed;
-        }
-    };
+    let mut sink = Sink::new(run, &baseline);
+    let listed = run.listing(&baseline, &mut sink, &mut refused).await;
     if let Some(error) = sink.broken.take() {
         return Err(error);
     }
     let listing = listed?;
-    let absence = planner.finish(listing.completeness);
     // A full is the truth at the moment it was asked for: the next delta
     // reads the history from there.
-    let cursor = Cursor {
-        history_until: Some(run.database_time(listing.sent_at)),
-        tracking_refused: run.lease.cursor.as_ref().is_some_and(|cursor| cursor.tracking_refused),
-    };
+    let cursor = schedule::cursor(run, listing.platform_time, listing.sent_at);
+    if says_what_is_stored(&listing, &baseline) {
+        return Ok(verification(run, &baseline, &listing, cursor, refused));
+    }
+    let (planner, writer) = sink.into_plan();
     let planned = Planning {
         baseline: &baseline,
-        absence,
+        absence: planner.finish(listing.completeness),
         writer,
         mode: Mode::Full,
         sent_at: listing.sent_at,
         body: listing.body,
         cursor,
         nodes_verified: true,
+        refused,
     };
     planned.into_apply(run).await
+}
+
+/// Whether the listing is byte-equal to the one that the mirror shows, and
+/// nothing in the mirror is in doubt.
+fn says_what_is_stored(listing: &Listing, baseline: &Baseline) -> bool {
+    listing.completeness.is_complete()
+        && listing.body.is_some()
+        && listing.body == baseline.body
+        && !baseline.in_doubt()
+}
+
+/// The commit of a listing that says what is stored.
+fn verification(
+    run: &Run,
+    baseline: &Baseline,
+    listing: &Listing,
+    cursor: Cursor,
+    refused: Refused,
+) -> Apply {
+    let live = |data_type| {
+        let rows = baseline.rows(data_type).into_iter().flatten();
+        rows.filter(|(_, row)| !row.flags.stale).count() as u64
+    };
+    let table = |data_type, shared| {
+        let unchanged = live(data_type);
+        TableApply {
+            data_type,
+            verified: true,
+            upserts: Upserts::Inline(Vec::new()),
+            missing: Vec::new(),
+            stale: Vec::new(),
+            quarantined: Vec::new(),
+            counts: Counts { listed: unchanged + shared, unchanged, shared, ..Counts::default() },
+        }
+    };
+    let tables =
+        vec![table(DataType::Environments, listing.counts.shared), table(DataType::Nodes, 0)];
+    let mut counts = Counts::default();
+    for table in &tables {
+        counts += table.counts;
+    }
+    Apply {
+        lease: run.lease.name,
+        mode: Mode::Full,
+        sent_at: listing.sent_at,
+        completeness: Completeness::Complete,
+        doubt: None,
+        tables,
+        holds: Vec::new(),
+        annotations: Vec::new(),
+        body: None,
+        due: schedule::next_due(run, Mode::Full),
+        cursor: Some(cursor),
+        refused,
+        changed: Vec::new(),
+        truncated: false,
+        counts,
+        wake: None,
+    }
 }
 
 /// Everything that was planned and not yet judged; full and delta end alike.
@@ -66,6 +123,7 @@ pub(super) struct Planning<'a> {
     pub(super) cursor: Cursor,
     /// Whether the run may move the nodes' `verified_at` at all.
     pub(super) nodes_verified: bool,
+    pub(super) refused: Refused,
 }
 
 impl Planning<'_> {
@@ -85,9 +143,11 @@ impl Planning<'_> {
         for id in gone(&nodes.missing, &nodes.stale) {
             writer.note_changed(DataType::Nodes, &id);
         }
-        let written = writer.finish().await?;
+        let mut written = writer.finish().await?;
         let complete = completeness.is_complete();
-        let nodes_complete = complete && absence.nodes_completeness.is_complete();
+        let nodes_complete = complete && absence.nodes_complete;
+        // What it left open must be looked at again, however equal its bytes.
+        let settled = nodes_complete && absence.quarantined.is_empty();
         let (mut environment_counts, mut node_counts) =
             (absence.environment_counts, absence.node_counts);
         environment_counts += environments.counts();
@@ -99,19 +159,20 @@ impl Planning<'_> {
         let mut holds = environments.holds;
         holds.extend(nodes.holds);
         run.teller.enter(Phase::Apply, Some(counts.changed())).await;
+        let doubt = schedule::doubt(run, &completeness);
         Ok(Apply {
             lease: run.lease.name,
             mode: self.mode,
             sent_at: self.sent_at,
-            doubt: schedule::doubt(run, &completeness),
-            body: self.body.filter(|_| complete),
-            cursor: complete.then_some(self.cursor).or_else(|| run.lease.cursor.clone()),
+            body: self.body.filter(|_| settled),
+            cursor: complete.then_some(self.cursor).or(run.lease.cursor),
+            refused: self.refused,
             completeness,
             tables: vec![
                 TableApply {
                     data_type: DataType::Environments,
                     verified: complete,
-                    upserts: written.environments,
+                    upserts: written.of(DataType::Environments),
                     missing: environments.missing,
                     stale: environments.stale,
                     quarantined: bad_environments,
@@ -120,7 +181,7 @@ impl Planning<'_> {
                 TableApply {
                     data_type: DataType::Nodes,
                     verified: nodes_complete && self.nodes_verified,
-                    upserts: written.nodes,
+                    upserts: written.of(DataType::Nodes),
                     missing: nodes.missing,
                     stale: nodes.stale,
                     quarantined: bad_nodes,
@@ -129,7 +190,8 @@ impl Planning<'_> {
             ],
             holds,
             annotations: Vec::new(),
-            due: schedule::next_due(run, self.mode),
+            due: schedule::due(run, self.mode, doubt.as_ref()),
+            doubt,
             changed: written.changed,
             truncated: written.truncated,
             counts,
@@ -139,31 +201,68 @@ impl Planning<'_> {
 }
 
 /// Plans and stages elements while the download goes on.
-struct Sink<'a, 'b> {
+///
+/// As long as nothing but byte-equal elements and those of others came, there
+/// is nothing to plan yet, and perhaps there never will be.
+pub(super) struct Sink<'a> {
     run: &'a Run,
-    planner: &'a mut Planner<'b>,
-    writer: &'a mut Writer,
+    baseline: &'a Baseline,
+    writer: Writer,
+    unplanned: Vec<Element>,
+    planner: Option<Planner<'a>>,
     /// Why the writer gave up; the platform's own error only echoes it.
     broken: Option<WorkError>,
 }
 
+impl<'a> Sink<'a> {
+    fn new(run: &'a Run, baseline: &'a Baseline) -> Self {
+        let writer = Writer::new(run, !run.first_load());
+        Self { run, baseline, writer, unplanned: Vec::new(), planner: None, broken: None }
+    }
+
+    /// The planner, to which everything was shown that came so far.
+    fn planner(&mut self) -> &mut Planner<'a> {
+        let planner = self.planner.get_or_insert_with(|| Planner::new(self.baseline));
+        for element in std::mem::take(&mut self.unplanned) {
+            // Nothing of these is ever written.
+            planner.accept(element);
+        }
+        planner
+    }
+
+    fn into_plan(mut self) -> (Planner<'a>, Writer) {
+        self.planner();
+        let planner = self.planner.unwrap_or_else(|| Planner::new(self.baseline));
+        (planner, self.writer)
+    }
+
+    fn seen(&self) -> u64 {
+        self.unplanned.len() as u64 + self.planner.as_ref().map_or(0, Planner::seen)
+    }
+}
+
 #[async_trait]
-impl ElementSink for Sink<'_, '_> {
+impl ElementSink for Sink<'_> {
     async fn accept(&mut self, batch: Vec<Element>) -> PlatformResult<()> {
         for element in batch {
-            let planned = self.planner.accept(element);
+            let idle = matches!(element, Element::Same(_) | Element::Shared { .. });
+            if idle && self.planner.is_none() {
+                self.unplanned.push(element);
+                continue;
+            }
+            let planned = self.planner().accept(element);
             if planned.is_empty() {
                 continue;
             }
             if let Err(error) = self.writer.add(planned).await {
                 self.broken = Some(error);
-                return Err(crate::domain::Failure::internal(
+                return Err(Failure::internal(
                     "sink_closed",
                     "the rows of the listing could not be kept",
                 ));
             }
         }
-        self.run.teller.done(self.planner.seen()).await;
+        self.run.teller.done(self.seen()).await;
         Ok(())
     }
 }

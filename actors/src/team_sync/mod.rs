@@ -22,11 +22,13 @@ mod keeper;
 mod order;
 mod patience;
 mod progress;
+mod refusals;
 mod removals;
 mod run;
 mod schedule;
 mod settling;
 mod stop;
+mod tell;
 
 use std::collections::VecDeque;
 

@@ -42,6 +42,20 @@ pub(super) async fn judge(
     Ok(Judged { environments, nodes, completeness })
 }
 
+/// What an answer says of the environment that was meant.
+pub(super) fn answer(looked: Lookup, meant: &ExternalId) -> ProbeAnswer {
+    let Lookup::Found { element, .. } = looked else { return ProbeAnswer::Gone };
+    let found = match &element {
+        Element::Shared { .. } => return ProbeAnswer::Transferred,
+        Element::Environment(found) => Some(&found.environment.id),
+        Element::Same(id) => Some(id),
+        // It cannot be read, but it is there.
+        Element::Malformed(found) => found.id.as_ref(),
+    };
+    // Another environment under the old name says nothing of ours.
+    if found == Some(meant) { ProbeAnswer::StillOwn } else { ProbeAnswer::Unknown }
+}
+
 async fn probe(run: &Run, question: &Question) -> Vec<(ExternalId, ProbeAnswer)> {
     if question.probe.is_empty() {
         return Vec::new();
@@ -51,22 +65,8 @@ async fn probe(run: &Run, question: &Question) -> Vec<(ExternalId, ProbeAnswer)>
     for (done, probe) in question.probe.iter().enumerate() {
         let ask = || run.parts.ports.platform.environment(&run.access, &probe.env_name);
         let looked = run.patiently(ask).await;
-        let answer = match looked {
-            Ok(Lookup::Gone) => ProbeAnswer::Gone,
-            Ok(Lookup::Found { element, .. }) => match element {
-                Element::Environment(found) if found.environment.id == probe.id => {
-                    ProbeAnswer::StillOwn
-                }
-                Element::Same(id) if id == probe.id => ProbeAnswer::StillOwn,
-                Element::Shared { .. } => ProbeAnswer::Transferred,
-                // Another environment under the old name says nothing of ours.
-                Element::Environment(_) | Element::Same(_) | Element::Malformed(_) => {
-                    ProbeAnswer::Unknown
-                }
-            },
-            // An answer that fails proves nothing, and the listing stands.
-            Err(_) => ProbeAnswer::Unknown,
-        };
+        // An answer that fails proves nothing, and the listing stands.
+        let answer = looked.map_or(ProbeAnswer::Unknown, |looked| answer(looked, &probe.id));
         answers.push((probe.id.clone(), answer));
         run.teller.done(done as u64 + 1).await;
     }

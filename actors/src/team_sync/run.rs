@@ -17,7 +17,7 @@ use super::order::Order;
 use super::progress::{Show, Teller};
 use super::settling::{self, Stop};
 use super::stop::{StopWhy, Stopper};
-use super::{archived_sites, delta, environments, job_logs};
+use super::{archived_sites, delta, environments, job_logs, tell};
 use crate::domain::retry::Sustained;
 use crate::domain::{Counts, Failure, FailureClass, Mode, PartialReason, RunId, Scope, ScopeKey};
 use crate::parts::Parts;
@@ -307,7 +307,9 @@ async fn work(parts: &Parts, lease: &Lease, teller: Arc<Teller>) -> Result<RunEn
     let (parts, lease, begun) = (parts.clone(), lease.clone(), AtomicBool::new(false));
     let run = Run { parts, lease, access, teller, begun };
     let apply = match (run.lease.name.key.scope, run.lease.mode) {
-        (Scope::Environments, Mode::Full) => environments::full(&run).await?,
+        (Scope::Environments, Mode::Full) => {
+            environments::full(&run, run.lease.refused.clone()).await?
+        }
         (Scope::Environments, Mode::Delta) => delta::delta(&run).await?,
         (Scope::JobLogs, _) => job_logs::read(&run).await?,
         (Scope::ArchivedSites, _) => archived_sites::annotate(&run).await?,
@@ -324,15 +326,7 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
         match store.apply(&apply).await {
             Ok(Applied::Committed { event, held, .. }) => {
                 for hold in held {
-                    let key = run.lease.name.key;
-                    warn!(
-                        event = "vz_sync_removals_held",
-                        team_id = key.team.0,
-                        scope = key.scope.as_str(),
-                        job_id = run.lease.name.job.0,
-                        hold_id = hold.0,
-                        "a removal set waits for a decision"
-                    );
+                    tell::held(&run.lease, hold);
                 }
                 if let Some(doubt) = &apply.doubt {
                     settling::wake_after(&run.parts, doubt.wait);
@@ -353,28 +347,9 @@ async fn commit(run: &Run, apply: Apply) -> Result<RunEnd, WorkError> {
 }
 
 fn committed(run: &Run, apply: &Apply, event: Option<i64>) -> RunEnd {
-    let (lease, counts) = (&run.lease, apply.counts);
-    info!(
-        event = "vz_sync_job_completed",
-        team_id = lease.name.key.team.0,
-        scope = lease.name.key.scope.as_str(),
-        job_id = lease.name.job.0,
-        fence = lease.name.fence.0,
-        mode = apply.mode.as_str(),
-        event_no = event,
-        listed = counts.listed,
-        inserted = counts.inserted,
-        updated = counts.updated,
-        unchanged = counts.unchanged,
-        missing = counts.missing,
-        stale = counts.stale,
-        held = counts.held,
-        quarantined = counts.quarantined,
-        elapsed_ms = lease.asked_at.elapsed().as_millis() as u64,
-        "run committed"
-    );
+    tell::committed(&run.lease, apply, event);
     match &apply.completeness {
-        crate::domain::Completeness::Complete => RunEnd::Committed(counts),
+        crate::domain::Completeness::Complete => RunEnd::Committed(apply.counts),
         crate::domain::Completeness::Partial(reason) => RunEnd::Partial(reason.clone()),
     }
 }

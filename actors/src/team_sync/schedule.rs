@@ -8,9 +8,15 @@ use super::run::Run;
 use crate::domain::item::Element;
 use crate::domain::{Completeness, ExternalId, Failure, FailureClass, Mode, PartialReason};
 use crate::domain::{cadence, retry};
-use crate::ports::store::{Doubt, DueTimes, Lease};
+use crate::ports::store::{Cursor, Doubt, DueTimes, Lease};
 
 impl Run {
+    /// Whether no full was ever committed: what is found is no change then,
+    /// in however many parts it comes.
+    pub(super) const fn first_load(&self) -> bool {
+        self.lease.last_full_at.is_none()
+    }
+
     /// Database time now, as far as a run can tell without asking.
     pub(super) fn database_now(&self) -> OffsetDateTime {
         self.lease.database_now + self.lease.asked_at.elapsed()
@@ -30,10 +36,38 @@ pub(super) fn next_due(run: &Run, mode: Mode) -> DueTimes {
     cadence::after_success(key, &lease.intervals, &lease.due, mode, now, random)
 }
 
+/// When the state is due after a commit. One with a doubt has not served its
+/// time: the state comes again, in the same mode, once the doubt's wait is over.
+pub(super) fn due(run: &Run, mode: Mode, doubt: Option<&Doubt>) -> DueTimes {
+    if doubt.is_some() { run.lease.due } else { next_due(run, mode) }
+}
+
+/// Where the next delta goes on reading the history, if everything up to
+/// `sent_at` is known. Actions are stamped by the platform's clock: without a
+/// word on that, nobody can say where to go on.
+pub(super) fn cursor(run: &Run, platform_time: Option<OffsetDateTime>, sent_at: Instant) -> Cursor {
+    let ahead = ahead(run, platform_time, sent_at).unwrap_or_default();
+    let ahead_ms = i64::try_from(ahead.whole_milliseconds()).unwrap_or_default();
+    Cursor { history_until: platform_time, ahead_ms }
+}
+
+/// How far the platform's clock is ahead of the database's.
+pub(super) fn ahead(
+    run: &Run,
+    platform_time: Option<OffsetDateTime>,
+    sent_at: Instant,
+) -> Option<time::Duration> {
+    Some(platform_time? - run.database_time(sent_at))
+}
+
 /// A partial listing is written and tried again: soon when it was cut short,
-/// at the delta's pace when the answer itself is doubtful.
+/// at the delta's pace when the answer itself is doubtful. What the key may
+/// not read does not come by trying.
 pub(super) fn doubt(run: &Run, completeness: &Completeness) -> Option<Doubt> {
     let Completeness::Partial(reason) = completeness else { return None };
+    if *reason == PartialReason::CapabilityMissing {
+        return None;
+    }
     let passing = matches!(
         reason,
         PartialReason::Truncated | PartialReason::PageMissing | PartialReason::LimitReached

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::run::{RunEnd, STORE_PAUSE, STORE_TRIES};
+use super::tell;
 use crate::domain::retry::{self, Action, Standing, Sustained};
 use crate::domain::{Failure, JobId, ScopeKey};
 use crate::parts::Parts;
@@ -68,7 +69,7 @@ pub(super) fn verdict(parts: &Parts, lease: &Lease, failure: Failure) -> Stop {
         random: parts.ports.entropy.fraction(),
     };
     let verdict = retry::after_failure(&parts.settings.retry, &failure, &standing);
-    tell_failure(lease, &failure, verdict.action);
+    tell::failed(lease, &failure, verdict.action);
     let code = failure.code.clone();
     let (ending, end) = match verdict.action {
         Action::Retry { wait } => (Ending::Retry { failure, wait }, RunEnd::Retried(code)),
@@ -83,24 +84,6 @@ pub(super) fn verdict(parts: &Parts, lease: &Lease, failure: Failure) -> Stop {
         }
     };
     Stop::Settle(ending, verdict.sustained, end)
-}
-
-fn tell_failure(lease: &Lease, failure: &Failure, action: Action) {
-    let (team_id, scope) = (lease.name.key.team.0, lease.name.key.scope.as_str());
-    let (job_id, attempt) = (lease.name.job.0, lease.attempt);
-    let (reason, error_class) = (failure.code.as_str(), failure.class.as_str());
-    match action {
-        Action::Retry { wait } | Action::Postpone { wait, .. } => {
-            let wait_ms = wait.as_millis() as u64;
-            warn!(event = "vz_sync_retry", team_id, scope, job_id, attempt, reason, error_class, wait_ms, error = %failure.message, "run failed, trying again");
-        }
-        Action::GiveUp { state, .. } => {
-            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, state = state.as_str(), error = %failure.message, "job gave up");
-        }
-        Action::RefuseKey { .. } => {
-            error!(event = "vz_sync_job_failed", team_id, scope, job_id, attempt, reason, error_class, error = %failure.message, "the platform refuses the team's key");
-        }
-    }
 }
 
 /// Says once that a scope is near to being paused over failing for long, and

@@ -11,8 +11,8 @@ use crate::domain::{Baseline, Failure, FailureClass};
 use crate::ports::credentials::Access;
 use crate::ports::limiter::Limiter;
 use crate::ports::platform::{
-    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outlines,
-    Platform, PlatformResult,
+    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, ListingMethod, Lookup,
+    Outlines, Platform, PlatformResult,
 };
 
 /// A longer wait settles the job instead.
@@ -49,10 +49,11 @@ impl Platform for PacedPlatform {
     async fn environments(
         &self,
         access: &Access,
+        method: ListingMethod,
         baseline: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
-        self.leave(access).await?.environments(access, baseline, sink).await
+        self.leave(access).await?.environments(access, method, baseline, sink).await
     }
 
     async fn outlines(&self, access: &Access) -> PlatformResult<Outlines> {

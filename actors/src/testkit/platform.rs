@@ -1,23 +1,27 @@
 //! A platform that follows a script: a world per team, behaviours for its
 //! listings, and a log of who asked what and when.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::fixtures::{Environment, OWNER_UID, version_of};
-use crate::domain::item::{Element, Item};
+use super::fixtures::{Environment, OWNER_UID, malformed, version_of};
+use crate::domain::item::{Element, EnvironmentElement, Item};
 use crate::domain::{
-    Baseline, Completeness, Counts, ExternalId, Failure, FailureClass, PartialReason, TeamId,
+    Baseline, Completeness, Counts, ExternalId, Failure, FailureClass, PartialReason, RawVersion,
+    TeamId,
 };
-use crate::embedded::locked;
+use crate::embedded::{EmbeddedClock, locked};
+use crate::ports::clock::Clock as _;
 use crate::ports::credentials::Access;
 use crate::ports::platform::{
-    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outline,
-    Outlines, Platform, PlatformResult,
+    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, ListingMethod, Lookup,
+    Outline, Outlines, Platform, PlatformResult,
 };
 
 /// Elements handed over at once.
@@ -26,6 +30,8 @@ const BATCH: usize = 64;
 /// A platform for tests; everything may be changed while it is asked.
 #[derive(Debug, Default)]
 pub struct ScriptedPlatform {
+    /// What its answers tell the time by, if they do.
+    clock: Option<EmbeddedClock>,
     worlds: Mutex<HashMap<TeamId, World>>,
     calls: Mutex<Vec<Call>>,
 }
@@ -41,6 +47,10 @@ pub struct World {
     pub actions: Vec<Item>,
     /// What is under way.
     pub under_way: Vec<ActionTarget>,
+    /// How far the platform's clock is ahead; `None` when it tells no time.
+    pub ahead: Option<time::Duration>,
+    /// Methods that the key is refused.
+    pub refused: HashSet<Method>,
     /// How long every answer takes.
     pub latency: Duration,
     /// How the next answers of each method behave; past the end all is well.
@@ -54,6 +64,8 @@ impl Default for World {
             environments: Vec::new(),
             actions: Vec::new(),
             under_way: Vec::new(),
+            ahead: Some(time::Duration::ZERO),
+            refused: HashSet::new(),
             latency: Duration::ZERO,
             script: VecDeque::new(),
         }
@@ -67,6 +79,8 @@ pub enum Method {
     Account,
     /// `getbasicenvsinfo`
     Environments,
+    /// `getenvs`
+    Whole,
     /// `getenvs?lazy=true`
     Outlines,
     /// `getenvinfo`
@@ -86,10 +100,17 @@ pub enum Behaviour {
     CutAfter(usize, PartialReason),
     /// A listing that stops after so many elements and claims to be complete.
     Forgets(usize),
+    /// A listing that stops after so many elements and has the body of the
+    /// whole.
+    Repeats(usize),
     /// The world as it was when it was asked for, however long that took.
     AsAsked,
     /// A complete listing that shows nothing at all.
     Empty,
+    /// No environment comes with a word on its nodes.
+    WithoutNodes,
+    /// Each environment fails its schema, all but its identifier.
+    Garbled,
     /// No answer within any deadline.
     Hangs,
     /// The client itself is broken.
@@ -108,9 +129,14 @@ pub struct Call {
 }
 
 impl ScriptedPlatform {
-    /// A platform that knows nobody.
+    /// A platform that knows nobody and tells no time.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that tells the time.
+    pub fn with_clock(clock: EmbeddedClock) -> Self {
+        Self { clock: Some(clock), ..Self::default() }
     }
 
     /// Changes a team's world, which begins empty and well.
@@ -133,6 +159,11 @@ impl ScriptedPlatform {
         self.calls().iter().filter(|call| call.team == team && call.method == method).count()
     }
 
+    /// The platform's clock at a moment in the past.
+    fn told(&self, world: &World, at: Instant) -> Option<OffsetDateTime> {
+        Some(self.clock?.wall() - at.elapsed() + world.ahead?)
+    }
+
     /// Notes the call, waits out the latency, and answers the world as it is
     /// then, with the behaviour that the script holds for this answer.
     async fn ask(
@@ -143,6 +174,9 @@ impl ScriptedPlatform {
         let sent_at = Instant::now();
         let team = access.team;
         locked(&self.calls).push(Call { team, method, at: sent_at });
+        if self.with_world(team, |world| world.refused.contains(&method)) {
+            return Err(refused_method());
+        }
         let (latency, behaviour) = self.with_world(team, |world| {
             let place = world.script.iter().position(|(wanted, _)| *wanted == method);
             let behaviour = place.and_then(|place| world.script.remove(place));
@@ -163,6 +197,11 @@ impl ScriptedPlatform {
     }
 }
 
+/// The failure of a method that the key may not use.
+pub fn refused_method() -> Failure {
+    Failure::new(FailureClass::Capability, "result_8202", "the platform refused the method")
+}
+
 /// The failure of a refused key.
 pub fn refused_key() -> Failure {
     Failure::new(FailureClass::Auth, "result_702", "the platform refused the key")
@@ -175,19 +214,34 @@ pub fn unavailable() -> Failure {
 
 /// The elements that a behaviour lets through, and what that makes of the
 /// listing.
-fn listed(world: &World, behaviour: Option<Behaviour>) -> (Vec<Environment>, Completeness) {
+fn listed(world: &World, behaviour: Option<&Behaviour>) -> (Vec<Environment>, Completeness) {
     let mut all = world.environments.clone();
     match behaviour {
         Some(Behaviour::Empty) => (Vec::new(), Completeness::Complete),
-        Some(Behaviour::Forgets(after)) => {
-            all.truncate(after);
+        Some(Behaviour::Forgets(after) | Behaviour::Repeats(after)) => {
+            all.truncate(*after);
             (all, Completeness::Complete)
         }
         Some(Behaviour::CutAfter(count, reason)) => {
-            all.truncate(count);
-            (all, Completeness::Partial(reason))
+            all.truncate(*count);
+            (all, Completeness::Partial(reason.clone()))
         }
         _ => (all, Completeness::Complete),
+    }
+}
+
+/// An environment in the form that a behaviour gives it.
+fn element(environment: &Environment, uid: i64, behaviour: Option<&Behaviour>) -> Element {
+    if environment.owner_uid != uid {
+        return Element::Shared { owner_uid: environment.owner_uid };
+    }
+    match behaviour {
+        Some(Behaviour::Garbled) => Element::Malformed(malformed(&environment.id)),
+        Some(Behaviour::WithoutNodes) => Element::Environment(Box::new(EnvironmentElement {
+            nodes: None,
+            ..environment.element()
+        })),
+        _ => Element::Environment(Box::new(environment.element())),
     }
 }
 
@@ -201,30 +255,51 @@ impl Platform for ScriptedPlatform {
     async fn environments(
         &self,
         access: &Access,
-        _baseline: &Baseline,
+        method: ListingMethod,
+        baseline: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
-        let (world, behaviour, sent_at) = self.ask(access, Method::Environments).await?;
-        let (environments, completeness) = listed(&world, behaviour);
+        let method = match method {
+            ListingMethod::Basic => Method::Environments,
+            ListingMethod::Whole => Method::Whole,
+        };
+        let (world, behaviour, sent_at) = self.ask(access, method).await?;
+        let platform_time = self.told(&world, sent_at);
+        let known = baseline.shortcuts();
+        let mut body = Sha256::new();
+        if let Some(Behaviour::Repeats(_)) = behaviour {
+            for environment in &world.environments {
+                body.update(raw_of(method, &element(environment, world.uid, None)).0);
+            }
+        }
+        let (environments, completeness) = listed(&world, behaviour.as_ref());
         let mut counts = Counts { listed: environments.len() as u64, ..Counts::default() };
         for batch in environments.chunks(BATCH) {
             let elements = batch.iter().map(|environment| {
-                if environment.owner_uid == world.uid {
-                    Element::Environment(Box::new(environment.element()))
-                } else {
-                    counts.shared += 1;
-                    Element::Shared { owner_uid: environment.owner_uid }
+                counts.shared += u64::from(environment.owner_uid != world.uid);
+                let mut element = element(environment, world.uid, behaviour.as_ref());
+                let raw = raw_of(method, &element);
+                if !matches!(behaviour, Some(Behaviour::Repeats(_))) {
+                    body.update(raw.0);
                 }
+                if let Some(id) = known.get(&raw) {
+                    return Element::Same(id.clone());
+                }
+                if let Element::Environment(read) = &mut element {
+                    read.environment.raw_version = Some(raw);
+                }
+                element
             });
             let elements = elements.collect();
             sink.accept(elements).await?;
         }
-        Ok(Listing { completeness, sent_at, counts, body: None })
+        let body = completeness.is_complete().then(|| RawVersion(body.finalize().into()));
+        Ok(Listing { completeness, sent_at, platform_time, counts, body })
     }
 
     async fn outlines(&self, access: &Access) -> PlatformResult<Outlines> {
         let (world, behaviour, sent_at) = self.ask(access, Method::Outlines).await?;
-        let (environments, completeness) = listed(&world, behaviour);
+        let (environments, completeness) = listed(&world, behaviour.as_ref());
         let (own, shared): (Vec<_>, Vec<_>) =
             environments.into_iter().partition(|env| env.owner_uid == world.uid);
         let outlines = own.iter().map(|environment| {
@@ -236,31 +311,30 @@ impl Platform for ScriptedPlatform {
                 version: item.outline_version.unwrap_or_else(|| version_of(&item.payload)),
             }
         });
+        let platform_time = self.told(&world, sent_at);
         Ok(Outlines {
             completeness,
             sent_at,
+            platform_time,
             outlines: outlines.collect(),
             shared: shared.len() as u64,
         })
     }
 
     async fn environment(&self, access: &Access, env_name: &str) -> PlatformResult<Lookup> {
-        let (world, _, sent_at) = self.ask(access, Method::Environment).await?;
+        let (world, behaviour, sent_at) = self.ask(access, Method::Environment).await?;
         let found = world.environments.iter().find(|environment| environment.name == env_name);
         Ok(found.map_or(Lookup::Gone, |environment| {
-            let element = if environment.owner_uid == world.uid {
-                Element::Environment(Box::new(environment.element()))
-            } else {
-                Element::Shared { owner_uid: environment.owner_uid }
-            };
+            let element = element(environment, world.uid, behaviour.as_ref());
             Lookup::Found { element, sent_at }
         }))
     }
 
     async fn actions(&self, access: &Access, query: &ActionQuery) -> PlatformResult<ActionPage> {
         let (world, _, sent_at) = self.ask(access, Method::Actions).await?;
+        let platform_time = self.told(&world, sent_at);
         let within: Vec<Item> =
-            world.actions.into_iter().filter(|item| told(item, query)).collect();
+            world.actions.into_iter().filter(|item| lies_in(item, query)).collect();
         let total = within.len() as u64;
         let page = within.into_iter().skip(query.start_row as usize).take(query.rows as usize);
         Ok(ActionPage {
@@ -268,6 +342,7 @@ impl Platform for ScriptedPlatform {
             total,
             completeness: Completeness::Complete,
             sent_at,
+            platform_time,
             malformed: Vec::new(),
         })
     }
@@ -278,13 +353,15 @@ impl Platform for ScriptedPlatform {
     }
 }
 
-/// Whether an action lies in the window and is of the kind that was asked for.
-/// One without a time lies in every window.
-fn told(item: &Item, query: &ActionQuery) -> bool {
+/// Whether an action lies in the window. One without a time lies in every one.
+fn lies_in(item: &Item, query: &ActionQuery) -> bool {
     let crate::domain::Columns::JobLog(log) = &item.columns else { return false };
-    let after = log.started_at.is_none_or(|at| at >= query.from);
-    let before = log.started_at.zip(query.until).is_none_or(|(at, until)| at <= until);
-    after && before && query.action.as_ref().is_none_or(|action| *action == log.action)
+    log.started_at.is_none_or(|at| at >= query.from)
+}
+
+/// The shortcut version of an element in its present form.
+fn raw_of(method: Method, element: &Element) -> RawVersion {
+    RawVersion(Sha256::digest(format!("{method:?} {element:?}")).into())
 }
 
 /// An environment as an action names it.
@@ -338,12 +415,19 @@ mod tests {
 
         let (access, baseline) = (access(), Baseline::default());
         let start = Instant::now();
-        let failed = platform.environments(&access, &baseline, &mut Sink::default()).await;
+        let failed = platform
+            .environments(&access, ListingMethod::Basic, &baseline, &mut Sink::default())
+            .await;
         assert_eq!(failed, Err(unavailable()));
-        let partial = platform.environments(&access, &baseline, &mut Sink::default()).await;
+        let partial = platform
+            .environments(&access, ListingMethod::Basic, &baseline, &mut Sink::default())
+            .await;
         assert!(!partial.unwrap().completeness.is_complete());
         let mut sink = Sink::default();
-        let whole = platform.environments(&access, &baseline, &mut sink).await.unwrap();
+        let whole = platform
+            .environments(&access, ListingMethod::Basic, &baseline, &mut sink)
+            .await
+            .unwrap();
         assert!(whole.completeness.is_complete());
         assert_eq!((whole.counts.listed, whole.counts.shared, sink.0.len()), (4, 1, 4));
         assert_eq!(platform.environment(&access, "env-00099").await, Ok(Lookup::Gone));

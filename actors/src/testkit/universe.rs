@@ -95,7 +95,7 @@ impl Universe {
         let store = MemoryStore::new(Arc::new(clock), entropy, StoreDefaults::default());
         Self {
             store: change(store),
-            platform: Arc::default(),
+            platform: Arc::new(ScriptedPlatform::with_clock(clock)),
             due_queue: Arc::<EmbeddedDueQueue>::default(),
             lock: Arc::<EmbeddedLock>::default(),
             job_bus: EmbeddedJobBus::default(),

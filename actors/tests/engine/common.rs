@@ -1,11 +1,9 @@
 //! What the tests of the engine have in common.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
 use vz_sync_actors::domain::{DataType, Event, EventBody, ExternalId, JobId, TeamId};
 use vz_sync_actors::ports::reads::{ItemRow, Reads as _};
 use vz_sync_actors::testkit::Universe;
@@ -54,57 +52,65 @@ pub fn events_of(universe: &Universe, team: TeamId, job: JobId) -> Vec<Event> {
     universe.events(team).into_iter().filter(of_job).collect()
 }
 
-/// Lets time pass; timers in between fire.
-pub async fn pass(time: Duration) {
-    tokio::time::sleep(time).await;
+/// The lines of the log that name an event, as long as it is listened to.
+pub struct Log {
+    lines: Arc<Mutex<Vec<Line>>>,
+    _listening: tracing::subscriber::DefaultGuard,
 }
 
-/// The names of the log events of this thread, as long as the guard lives.
-pub fn log_events() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    (log.clone(), tracing::subscriber::set_default(log))
-}
-
-/// Writes down the field `event` of each log event.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+type Line = BTreeMap<&'static str, String>;
 
 impl Log {
+    /// Listens on this thread, which is the one that a paused clock runs on.
+    pub fn listen() -> Self {
+        let lines = Arc::<Mutex<Vec<Line>>>::default();
+        let listener = Listener(Arc::clone(&lines));
+        Self { lines, _listening: tracing::subscriber::set_default(listener) }
+    }
+
+    /// What was said under this name: team and reason.
+    pub fn of(&self, event: &str) -> Vec<(String, String)> {
+        let lines = self.lines.lock().unwrap();
+        let named = lines.iter().filter(|line| line.get("event").is_some_and(|e| e == event));
+        let field = |line: &Line, name| line.get(name).cloned().unwrap_or_default();
+        named.map(|line| (field(line, "team_id"), field(line, "reason"))).collect()
+    }
+
+    /// How often something was said under this name.
     pub fn count(&self, event: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|name| *name == event).count()
+        self.of(event).len()
     }
 }
 
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
+struct Listener(Arc<Mutex<Vec<Line>>>);
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
 
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut Names(&self.0));
+        let mut line = Line::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            line.insert(field.name(), format!("{value:?}").trim_matches('"').to_owned());
+        });
+        self.0.lock().unwrap().push(line);
     }
 
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
 
-    fn exit(&self, _: &Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
-struct Names<'a>(&'a Mutex<Vec<String>>);
-
-impl Visit for Names<'_> {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "event" {
-            self.0.lock().unwrap().push(value.to_owned());
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+/// Lets time pass; timers in between fire.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
 }

@@ -1,7 +1,10 @@
 //! Never delete because of a hiccup, and do not keep what is gone.
 
-use vz_sync_actors::domain::{DataType, EventBody, PartialReason};
-use vz_sync_actors::ports::reads::Reads as _;
+use std::time::Duration;
+
+use vz_sync_actors::domain::{DataType, EventBody, Mode, PartialReason};
+use vz_sync_actors::ports::reads::{ChangeQuery, Reads as _};
+use vz_sync_actors::testkit::Universe;
 use vz_sync_actors::testkit::fixtures::Environment;
 use vz_sync_actors::testkit::platform::{Behaviour, Method};
 
@@ -111,7 +114,9 @@ async fn a_partial_listing_removes_nothing_and_verifies_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_of_another_account_removes_nothing() {
+    let log = Log::listen();
     let (mut universe, team) = one_team(10, 1).await;
+    assert!(log.of("auth_violation").is_empty(), "the Owner's key violates nothing");
     universe.platform.with_world(team, |world| {
         world.uid = 4711;
         world.environments.clear();
@@ -123,5 +128,82 @@ async fn a_key_of_another_account_removes_nothing() {
         panic!("no completion");
     };
     assert!(completed.partial.is_some());
+    let told = log.of("auth_violation");
+    assert_eq!(told, [("1".to_owned(), "account_mismatch".to_owned())]);
+    universe.shutdown().await;
+}
+
+/// It cannot be read, but it is there: no reason to remove it.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_finds_a_broken_environment_discredits_the_listing() {
+    let (mut universe, team) = one_team(10, 1).await;
+    universe.platform.next(team, Method::Environments, Behaviour::Forgets(9));
+    universe.platform.next(team, Method::Environment, Behaviour::Garbled);
+    let counts = universe.sync(team, Environments).await.counts.unwrap();
+    assert_eq!((counts.stale, counts.missing), (0, 0), "{counts:?}");
+    let id = Environment::new(10, 1).external_id();
+    let row = row(&universe, team, DataType::Environments, &id).await.unwrap();
+    assert!(!row.stale && !row.needs_validation);
+    universe.shutdown().await;
+}
+
+/// A first load that broke off comes again at once, in the same mode, although
+/// nobody asked for it.
+#[tokio::test(start_paused = true)]
+async fn a_first_load_that_broke_off_comes_again_soon_and_is_still_the_first() {
+    let mut universe = Universe::new(1);
+    let team = universe.team(1, 10, 1).await;
+    let cut = Behaviour::CutAfter(4, PartialReason::Truncated);
+    universe.platform.next(team, Method::Environments, cut);
+    let began = universe.wall();
+    universe.start_replica().await;
+    let whole = || universe.scope(team, Environments).last_full_at.is_some();
+    universe.until("the load is complete", whole).await;
+    let took = universe.wall() - began;
+    assert!(took < Duration::from_secs(20), "soon, not with the next delta: {took}");
+    assert_eq!(universe.platform.count(team, Method::Environments), 2);
+    assert_eq!(universe.scope(team, Environments).last_mode, Some(Mode::Full));
+    let query = ChangeQuery { team, after: 0, data_type: None, id: None, limit: 100 };
+    let changes = universe.store.changes(&query).await.unwrap();
+    assert_eq!(changes, [], "a first load writes no changes, in however many parts it comes");
+    universe.settle().await;
+    universe.shutdown().await;
+}
+
+/// What is byte for byte the last listing verifies and is not looked at again;
+/// unless something is in doubt.
+#[tokio::test(start_paused = true)]
+async fn an_equal_body_verifies_without_a_plan() {
+    let (mut universe, team) = one_team(10, 2).await;
+    let verified = async |universe: &Universe| {
+        let tables = [DataType::Environments, DataType::Nodes];
+        [verified_at(universe, team, tables[0]).await, verified_at(universe, team, tables[1]).await]
+    };
+    let before = verified(&universe).await;
+    pass(secs(60)).await;
+    // The elements lie, the body does not: who looks at the elements misses six.
+    universe.platform.next(team, Method::Environments, Behaviour::Repeats(4));
+    let counts = universe.sync(team, Environments).await.counts.unwrap();
+    assert_eq!((counts.listed, counts.unchanged, counts.missing, counts.stale), (30, 30, 0, 0));
+    assert_eq!(universe.platform.count(team, Method::Environment), 0, "nothing was asked for");
+    let after = verified(&universe).await;
+    assert!(after[0] > before[0] && after[1] > before[1]);
+
+    // Something else was written since: the body is no longer what the mirror shows.
+    universe.platform.with_world(team, |world| world.environments[9].status = 2);
+    universe.sync(team, Environments).await;
+    universe.platform.with_world(team, |world| world.environments[9].status = 1);
+    universe.platform.next(team, Method::Environments, Behaviour::Repeats(9));
+    universe.sync(team, Environments).await;
+    assert_eq!(universe.platform.count(team, Method::Environment), 1, "the tenth was missed");
+
+    // In doubt: everything is looked at, however equal the bytes.
+    universe.sync(team, Environments).await;
+    universe.platform.next(team, Method::Environments, Behaviour::Garbled);
+    universe.sync(team, Environments).await;
+    universe.platform.next(team, Method::Environments, Behaviour::Repeats(9));
+    universe.sync(team, Environments).await;
+    assert_eq!(universe.platform.count(team, Method::Environment), 2, "the tenth was missed");
+    universe.settle().await;
     universe.shutdown().await;
 }

@@ -4,14 +4,15 @@ use std::num::NonZeroU32;
 
 use time::Duration as Span;
 use vz_sync_actors::domain::item::{Columns, Item};
-use vz_sync_actors::domain::{Class, DataType, Failure, FailureClass, JobState, Mode};
-use vz_sync_actors::domain::{ScopeKey, TeamId};
+use vz_sync_actors::domain::{
+    Capability, Class, DataType, EventBody, ExternalId, Failure, JobState, Mode, ScopeKey, TeamId,
+};
 use vz_sync_actors::embedded::limiter::Rates;
 use vz_sync_actors::ports::reads::{JobRow, Reads as _};
-use vz_sync_actors::ports::store::Requested;
+use vz_sync_actors::ports::store::{Requested, Resting, Store as _};
 use vz_sync_actors::testkit::Universe;
 use vz_sync_actors::testkit::fixtures::{Environment, action_item, sync_request};
-use vz_sync_actors::testkit::platform::{Behaviour, Method};
+use vz_sync_actors::testkit::platform::{Behaviour, Method, refused_method, unavailable};
 
 use crate::common::*;
 
@@ -34,8 +35,7 @@ async fn refresh(universe: &Universe, team: TeamId, key: ScopeKey) -> JobRow {
 }
 
 fn refused() -> Behaviour {
-    let failure = Failure::new(FailureClass::Capability, "result_8202", "the token may not");
-    Behaviour::Fails(failure)
+    Behaviour::Fails(refused_method())
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,6 +163,176 @@ async fn without_tracking_a_delta_falls_back_on_the_outlines() {
     universe.shutdown().await;
 }
 
+/// Neither a full nor a delta vouches for nodes of which nothing was said.
+#[tokio::test(start_paused = true)]
+async fn nodes_that_nobody_spoke_for_are_not_verified() {
+    for behaviour in [Behaviour::WithoutNodes, Behaviour::Garbled] {
+        let (mut universe, team) = one_team(3, 1).await;
+        let key = ScopeKey::new(team, Environments);
+        let nodes = verified_at(&universe, team, DataType::Nodes).await;
+        let environments = verified_at(&universe, team, DataType::Environments).await;
+        pass(secs(60)).await;
+        universe.platform.next(team, Method::Environments, behaviour.clone());
+        universe.sync(team, Environments).await;
+        assert!(verified_at(&universe, team, DataType::Environments).await > environments);
+        let now = verified_at(&universe, team, DataType::Nodes).await;
+        assert_eq!(now, nodes, "a full: {behaviour:?}");
+
+        universe.platform.next(team, Method::Environment, behaviour.clone());
+        universe.platform.with_world(team, |world| world.environments[0].status = 2);
+        let ended = refresh(&universe, team, key).await;
+        assert_eq!(ended.mode, Some(Mode::Delta));
+        let now = verified_at(&universe, team, DataType::Nodes).await;
+        assert_eq!(now, nodes, "a delta: {behaviour:?}");
+
+        // The control: once they are spoken for, they are verified.
+        universe.sync(team, Environments).await;
+        assert!(verified_at(&universe, team, DataType::Nodes).await > nodes);
+        universe.shutdown().await;
+    }
+}
+
+/// Without outlines a delta reads the whole listing, without the smaller
+/// listing a full reads the wider one; without any, the key is refused.
+#[tokio::test(start_paused = true)]
+async fn what_the_key_may_not_do_is_done_without() {
+    let (mut universe, team) = one_team(30, 1).await;
+    let key = ScopeKey::new(team, Environments);
+    let missing = |universe: &Universe| {
+        let refused = universe.scope(team, Environments).refused;
+        refused.iter().map(|(capability, _)| capability).collect::<Vec<_>>()
+    };
+    let refuse = |universe: &Universe, methods: &[Method]| {
+        universe.platform.with_world(team, |world| {
+            world.refused = methods.iter().copied().collect();
+        });
+    };
+    assert_eq!(missing(&universe), []);
+    refuse(&universe, &[Method::Outlines]);
+    universe.platform.with_world(team, |world| world.environments[3].status = 2);
+    let ended = refresh(&universe, team, key).await;
+    assert_eq!((ended.mode, ended.counts.unwrap().updated), (Some(Mode::Full), 2));
+    assert_eq!(missing(&universe), [Capability::GetEnvs]);
+
+    refuse(&universe, &[Method::Environment]);
+    universe.platform.with_world(team, |world| world.environments[4].status = 2);
+    let ended = refresh(&universe, team, key).await;
+    assert_eq!((ended.mode, ended.counts.unwrap().updated), (Some(Mode::Full), 2));
+    assert_eq!(missing(&universe), [Capability::GetEnvInfo], "a person asks: all is tried again");
+
+    refuse(&universe, &[Method::Environments]);
+    universe.platform.with_world(team, |world| world.environments[5].status = 2);
+    let counts = universe.sync(team, Environments).await.counts.unwrap();
+    assert_eq!((counts.listed, counts.updated, counts.stale), (60, 2, 0), "{counts:?}");
+    assert!(missing(&universe).contains(&Capability::GetBasicEnvsInfo));
+    assert!(universe.scope(team, Environments).resting.is_none(), "nobody is paused");
+    // By itself it does not ask in vain each time.
+    let asked = universe.platform.count(team, Method::Environments);
+    pass(secs(1800)).await;
+    assert_eq!(universe.platform.count(team, Method::Environments), asked);
+
+    let log = Log::listen();
+    refuse(&universe, &[Method::Environments, Method::Whole, Method::Outlines]);
+    let ended = universe.sync(team, Environments).await;
+    assert_eq!(ended.error_class.as_deref(), Some("auth"));
+    let resting = universe.scope(team, Environments).resting;
+    assert!(matches!(resting, Some(Resting::Auth(_))), "{resting:?}");
+    let told = log.of("auth_violation");
+    assert_eq!(told, [("1".to_owned(), "listing_refused".to_owned())]);
+    universe.shutdown().await;
+}
+
+/// A history that the key may not read is no failure: the run succeeds,
+/// verifies nothing, says what is missing, and comes back to it in time.
+#[tokio::test(start_paused = true)]
+async fn a_history_that_may_not_be_read_fails_nobody() {
+    let mut universe = Universe::new(1);
+    let team = universe.team(1, 3, 1).await;
+    universe.platform.with_world(team, |world| world.refused.insert(Method::Actions));
+    universe.start_replica().await;
+    universe.settle().await;
+    let scope = universe.scope(team, JobLogs);
+    assert!(scope.refused.at(Capability::SearchActions).is_some());
+    assert_eq!((scope.failures, scope.last_full_at, scope.resting), (0, None, None));
+    assert_eq!(verified_at(&universe, team, DataType::JobLogs).await, None);
+    let ended = universe.sync(team, JobLogs).await;
+    assert_eq!(ended.state, JobState::Succeeded);
+    let EventBody::Completed(told) = &events_of(&universe, team, ended.id)[0].body else {
+        panic!("no completion");
+    };
+    assert_eq!(told.partial.as_deref(), Some("capability_missing"));
+    assert_eq!(told.verified_at, None);
+    assert!(universe.scope(team, JobLogs).requested_at.is_none(), "the request is answered");
+
+    // The delta of the environments finds out by itself.
+    pass(secs(15 * 60)).await;
+    let asked = universe.platform.count(team, Method::Actions);
+    pass(secs(40 * 60)).await;
+    assert_eq!(universe.platform.count(team, Method::Actions), asked, "not with every delta");
+    let on = Environment::new(1, 1);
+    let entry = action(&universe, 1, "stop", &on, Span::seconds(100));
+    universe.platform.with_world(team, |world| {
+        world.refused.clear();
+        world.actions.push(entry);
+    });
+    let read = || universe.scope(team, JobLogs).refused.is_empty();
+    universe.until("the history is read after all", read).await;
+    assert!(verified_at(&universe, team, DataType::JobLogs).await.is_some());
+    universe.shutdown().await;
+}
+
+/// The window of the history is cut by the clock that stamps the actions.
+#[tokio::test(start_paused = true)]
+async fn a_platform_whose_clock_is_wrong_hides_no_action() {
+    for minutes in [-20, 0, 20] {
+        let skew = Span::minutes(minutes);
+        let mut universe = Universe::new(1);
+        let team = universe.team(1, 30, 1).await;
+        universe.platform.with_world(team, |world| world.ahead = Some(skew));
+        universe.start_replica().await;
+        universe.settle().await;
+        pass(secs(60)).await;
+        let touched = Environment::new(7, 1);
+        let entry = action(&universe, 1, "restartnode", &touched, Span::seconds(10) - skew);
+        universe.platform.with_world(team, |world| world.actions.push(entry));
+        let before = verified_at(&universe, team, DataType::Nodes).await;
+        refresh(&universe, team, ScopeKey::new(team, Environments)).await;
+        let asked = universe.platform.count(team, Method::Environment);
+        assert_eq!(asked, 1, "{minutes} min: the history names one");
+        assert!(verified_at(&universe, team, DataType::Nodes).await > before, "{minutes} min");
+        universe.shutdown().await;
+    }
+}
+
+/// A clock that was set back has stamped actions into what was read before; one
+/// that nobody knows may have.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_or_tells_no_time_leaves_a_gap() {
+    let minutes = |minutes| Some(Span::minutes(minutes));
+    for (then, now, gapless) in [
+        (minutes(0), minutes(0), true),
+        (minutes(0), minutes(-1), true),
+        (minutes(0), minutes(-3), false),
+        (minutes(0), minutes(20), true),
+        (minutes(0), None, false),
+        (None, minutes(0), false),
+    ] {
+        let mut universe = Universe::new(1);
+        let team = universe.team(1, 30, 1).await;
+        universe.platform.with_world(team, |world| world.ahead = then);
+        universe.start_replica().await;
+        universe.settle().await;
+        pass(secs(60)).await;
+        universe.platform.with_world(team, |world| world.ahead = now);
+        let before = verified_at(&universe, team, DataType::Nodes).await;
+        let ended = refresh(&universe, team, ScopeKey::new(team, Environments)).await;
+        assert_eq!(ended.mode, Some(Mode::Delta));
+        let after = verified_at(&universe, team, DataType::Nodes).await;
+        assert_eq!(after > before, gapless, "from {then:?} to {now:?}");
+        universe.shutdown().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_action_history_is_a_window_that_only_grows() {
     let mut universe = Universe::new(1).tuned(|settings| settings.history_page = 10);
@@ -212,6 +382,10 @@ async fn the_archive_learns_who_deleted_a_site_and_when() {
     let format = &time::format_description::well_known::Rfc3339;
     assert_eq!(time::OffsetDateTime::parse(text, format).unwrap(), deleted_at);
 
+    // Told of once: what is known is not told again.
+    let ended = universe.sync(team, ArchivedSites).await;
+    assert_eq!((ended.counts.unwrap().updated, ended.counts.unwrap().unchanged), (0, 1));
+
     // A site that turns out to live makes the environments due, whose run
     // takes it out of the archive.
     universe.platform.with_world(team, |world| world.environments.push(gone.clone()));
@@ -219,5 +393,132 @@ async fn the_archive_learns_who_deleted_a_site_and_when() {
     universe.settle().await;
     let returned = row(&universe, team, DataType::Environments, &gone.external_id()).await;
     assert!(!returned.unwrap().stale);
+    universe.shutdown().await;
+}
+
+/// So many archived sites of a team whose history names no deletion.
+async fn archive_of(sites: u32, probes: u32) -> (Universe, TeamId) {
+    let mut universe = Universe::new(1).tuned(move |settings| settings.archive_probes = probes);
+    let team = universe.team(1, sites + 20, 1).await;
+    universe.start_replica().await;
+    universe.settle().await;
+    for _ in 0..sites {
+        universe.platform.with_world(team, |world| drop(world.environments.pop()));
+        universe.sync(team, Environments).await;
+    }
+    (universe, team)
+}
+
+/// When each archived site was last asked for.
+async fn asked_at(universe: &Universe, team: TeamId) -> Vec<(ExternalId, bool)> {
+    let sites = universe.store.archive_work(team, 100).await.unwrap();
+    let mut asked: Vec<_> =
+        sites.into_iter().map(|site| (site.id, site.probed_at.is_some())).collect();
+    asked.sort();
+    asked
+}
+
+/// A site that cannot be asked for holds nobody up, in this run or the next.
+#[tokio::test(start_paused = true)]
+async fn one_site_that_cannot_be_asked_for_holds_up_no_other() {
+    let (mut universe, team) = archive_of(4, 50).await;
+    universe.platform.next(team, Method::Environment, Behaviour::Fails(unavailable()));
+    let ended = universe.sync(team, ArchivedSites).await;
+    assert_eq!(ended.state, JobState::Succeeded);
+    assert!(asked_at(&universe, team).await.iter().all(|(_, asked)| *asked), "all of them");
+    assert_eq!(universe.scope(team, ArchivedSites).failures, 0);
+    universe.shutdown().await;
+
+    // One that gets no answer at all ends the run, but not the next one.
+    let (mut universe, team) = archive_of(4, 50).await;
+    let silent = Failure { connection_level: true, ..unavailable() };
+    universe.platform.next(team, Method::Environment, Behaviour::Fails(silent));
+    let verified = verified_at(&universe, team, DataType::ArchivedSites).await;
+    universe.sync(team, ArchivedSites).await;
+    assert_eq!(universe.scope(team, ArchivedSites).failures, 1);
+    assert_eq!(verified_at(&universe, team, DataType::ArchivedSites).await, verified);
+    let asked = asked_at(&universe, team).await.iter().filter(|(_, asked)| *asked).count();
+    assert_eq!(asked, 1, "the one that failed goes to the end of the line");
+    universe
+        .until("the others are asked for", || universe.scope(team, ArchivedSites).failures == 0)
+        .await;
+    assert!(verified_at(&universe, team, DataType::ArchivedSites).await > verified);
+    universe.shutdown().await;
+
+    // The platform's patience and a refused key are everybody's.
+    let (mut universe, team) = archive_of(2, 50).await;
+    let refused = vz_sync_actors::testkit::platform::refused_key();
+    universe.platform.next(team, Method::Environment, Behaviour::Fails(refused));
+    let ended = universe.sync(team, ArchivedSites).await;
+    assert_eq!(ended.error_class.as_deref(), Some("auth"));
+    universe.shutdown().await;
+}
+
+/// Sites that no history explains do not keep the others from being asked for.
+#[tokio::test(start_paused = true)]
+async fn every_site_of_the_archive_has_its_turn() {
+    let (mut universe, team) = archive_of(6, 2).await;
+    for _ in 0..3 {
+        universe.sync(team, ArchivedSites).await;
+    }
+    let asked = asked_at(&universe, team).await;
+    assert_eq!(asked.len(), 6);
+    assert!(asked.iter().all(|(_, asked)| *asked), "{asked:?}");
+    universe.shutdown().await;
+}
+
+/// Two sites of one name are told apart by their ids, or by their times.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_told_of_the_site_that_it_deleted() {
+    let (mut universe, team) = one_team(10, 1).await;
+    let first = Environment::new(10, 1);
+    let second = Environment { name: first.name.clone(), ..Environment::new(11, 1) };
+    universe.platform.with_world(team, |world| drop(world.environments.pop()));
+    universe.sync(team, Environments).await;
+    let mut by_time = action(&universe, 1, "DeleteEnv", &first, Span::seconds(1));
+    universe.platform.with_world(team, |world| world.environments.push(second.clone()));
+    universe.sync(team, Environments).await;
+    pass(secs(60)).await;
+    universe.platform.with_world(team, |world| drop(world.environments.pop()));
+    universe.sync(team, Environments).await;
+    let mut by_id = action(&universe, 2, "DeleteEnv", &second, Span::seconds(1));
+    if let (Columns::JobLog(named), Columns::JobLog(other)) =
+        (&mut by_id.columns, &mut by_time.columns)
+    {
+        named.environment = Some(second.external_id());
+        named.login = Some("eve".to_owned());
+        other.login = Some("bob".to_owned());
+    }
+    universe.platform.with_world(team, |world| world.actions = vec![by_time, by_id]);
+    universe.sync(team, ArchivedSites).await;
+    for (site, who) in [(first, "bob"), (second, "eve")] {
+        let row = universe.store.item(team, DataType::ArchivedSites, &site.external_id()).await;
+        let columns: serde_json::Value =
+            serde_json::from_str(&row.unwrap().unwrap().columns).unwrap();
+        assert_eq!(columns["deleted_by"], who, "{columns}");
+    }
+    universe.shutdown().await;
+}
+
+/// A long history goes to staging on the way, and comes out whole and once.
+#[tokio::test(start_paused = true)]
+async fn a_long_history_is_staged_page_by_page() {
+    let mut universe = Universe::new(1).tuned(|settings| {
+        settings.history_page = 10;
+        settings.stage_from = 20;
+        settings.stage_batch = 10;
+    });
+    let team = universe.team(1, 1, 1).await;
+    let on = Environment::new(1, 1);
+    let all: Vec<Item> =
+        (1..=95).map(|n| action(&universe, n, "redeploy", &on, Span::hours(1))).collect();
+    universe.platform.with_world(team, |world| world.actions = all);
+    universe.start_replica().await;
+    universe.settle().await;
+    let ids: Vec<ExternalId> = (1..=95).map(|n| ExternalId::from(format!("{n}"))).collect();
+    let known = universe.store.known(team, DataType::JobLogs, &ids).await.unwrap();
+    assert_eq!(known.len(), 95);
+    let counts = universe.sync(team, JobLogs).await.counts.unwrap();
+    assert_eq!((counts.listed, counts.unchanged, counts.changed()), (95, 95, 0), "{counts:?}");
     universe.shutdown().await;
 }

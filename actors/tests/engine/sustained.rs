@@ -21,7 +21,7 @@ async fn a_week_of_failures_pauses_the_scope_until_somebody_resumes_it() {
     let team = universe.team(1, 2, 1).await;
     universe.start_replica().await;
     universe.settle().await;
-    let (log, _listening) = log_events();
+    let log = Log::listen();
     for _ in 0..100 {
         let failure = Failure::new(Invalid, "schema", "not a listing");
         universe.platform.next(team, Method::Environments, Behaviour::Fails(failure.clone()));
@@ -63,7 +63,7 @@ async fn a_listing_that_is_never_whole_pauses_its_scope_too() {
     let team = universe.team(1, 4, 1).await;
     universe.start_replica().await;
     universe.settle().await;
-    let (log, _listening) = log_events();
+    let log = Log::listen();
     for _ in 0..200 {
         let cut = Behaviour::CutAfter(2, PartialReason::Truncated);
         universe.platform.next(team, Method::Environments, cut.clone());

@@ -10,7 +10,7 @@ use vz_sync_actors::domain::{PlatformId, ReplicaId};
 use vz_sync_actors::ports::platforms::{Circuit, PlatformGate, Platforms};
 use vz_sync_actors::ports::{PortError, PortResult};
 
-use super::call::{execute, get, moment, refused, row, rows};
+use super::call::{Params, execute, get, moment, refused, row, rows};
 
 const GATES: &str = include_str!("sql/gates.sql");
 const CONNECTION_FAILED: &str = include_str!("sql/connection_failed.sql");
@@ -55,6 +55,7 @@ impl Platforms for PgPlatforms {
                     circuit,
                     consecutive_failures: get::<i32>(row, "consecutive_failures")?.unsigned_abs(),
                     open_until: moment(row, "open_until")?,
+                    last_error: get(row, "last_error")?,
                     throttled_for: get::<Option<f64>>(row, "throttled_seconds")?
                         .map_or(Duration::ZERO, Duration::from_secs_f64),
                 })
@@ -67,9 +68,11 @@ impl Platforms for PgPlatforms {
         platform: PlatformId,
         threshold: u32,
         open_for: Duration,
+        why: &str,
     ) -> PortResult<bool> {
         let threshold = i32::try_from(threshold).unwrap_or(i32::MAX);
-        row(&self.pool, CONNECTION_FAILED, &[&platform.0, &threshold, &open_for.as_secs_f64()])
+        let params: &Params<'_> = &[&platform.0, &threshold, &open_for.as_secs_f64(), &why];
+        row(&self.pool, CONNECTION_FAILED, params)
             .await?
             .map_or_else(|| Err(unknown(platform)), |row| get(&row, "open"))
     }

@@ -5,12 +5,14 @@
 //! waits for work is told by NOTIFY in the same transaction, so the word
 //! arrives with the commit or not at all.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use vz_sync_actors::domain::{DataType, PlatformId, Scope, TeamId};
 use vz_sync_actors::ports::signals::Signal;
-use vz_sync_actors::ports::teams::{NewTeam, Pause, Rollout, TeamView, Teams};
+use vz_sync_actors::ports::teams::{NewTeam, Overrides, Pause, Rollout, TeamView, Teams};
 use vz_sync_actors::ports::{PortError, PortResult};
 
 use super::account;
@@ -21,6 +23,8 @@ const LIST: &str = include_str!("sql/teams.sql");
 const PUT: &str = include_str!("sql/team_put.sql");
 const STATES: &str = include_str!("sql/team_states.sql");
 const MOVED: &str = include_str!("sql/team_moved.sql");
+const INTERVALS: &str = include_str!("sql/team_intervals.sql");
+const STALENESS: &str = include_str!("sql/team_staleness.sql");
 const STOP: &str = include_str!("sql/team_stop.sql");
 const SETTINGS_PUT: &str = include_str!("sql/team_settings_put.sql");
 const DATA_TYPES: &str = include_str!("sql/team_data_types.sql");
@@ -106,6 +110,29 @@ impl Teams for PgTeams {
         row(&self.pool, LIST, &[&Some(team.0)]).await?.as_ref().map(view).transpose()
     }
 
+    async fn set_overrides(&self, team: TeamId, overrides: &Overrides) -> PortResult<bool> {
+        let Overrides {
+            full_interval_seconds: full,
+            delta_interval_seconds: delta,
+            max_allowed_staleness_seconds: ages,
+        } = overrides;
+        let mut client = connection(&self.pool).await?;
+        let work = Work::begin(&mut client).await?;
+        let alive = "SELECT FROM teams WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE";
+        if work.maybe(alive, &[&team.0]).await?.is_none() {
+            return Ok(false);
+        }
+        let scopes = Scope::ALL.map(Scope::as_str);
+        let (full, delta) = (seconds(&Scope::ALL, full)?, seconds(&Scope::ALL, delta)?);
+        work.run(INTERVALS, &[&team.0, &scopes.as_slice(), &full, &delta]).await?;
+        let types = DataType::ALL.map(DataType::as_str);
+        let ages = seconds(&DataType::ALL, ages)?;
+        work.run(STALENESS, &[&team.0, &types.as_slice(), &ages]).await?;
+        notify(&work, Signal::StatesDue).await?;
+        work.commit().await?;
+        Ok(true)
+    }
+
     async fn list(&self) -> PortResult<Vec<TeamView>> {
         rows(&self.pool, LIST, &[&None::<i64>]).await?.iter().map(view).collect()
     }
@@ -188,6 +215,12 @@ impl Teams for PgTeams {
     }
 }
 
+/// The own seconds of each, in order; null where there are none.
+fn seconds<K: Ord + Copy>(all: &[K], own: &BTreeMap<K, u32>) -> PortResult<Vec<Option<i32>>> {
+    let own = all.iter().map(|of| own.get(of).map(|own| i32::try_from(*own)).transpose());
+    own.collect::<Result<_, _>>().map_err(|_| refused("an override of more than 68 years"))
+}
+
 fn view(row: &Row) -> PortResult<TeamView> {
     Ok(TeamView {
         id: TeamId(get(row, "id")?),
@@ -198,6 +231,8 @@ fn view(row: &Row) -> PortResult<TeamView> {
         has_credentials: get(row, "has_key")?,
         paused: get(row, "paused")?,
         in_rollout: get(row, "in_rollout")?,
+        overrides: serde_json::from_value(get(row, "overrides")?)
+            .map_err(|error| refused(format!("overrides of a team: {error}")))?,
         created_at: get(row, "created_at")?,
     })
 }

@@ -22,9 +22,10 @@ const TABLE_WAIT: &str = "SET lock_timeout = '3s'; SET statement_timeout = '5min
 const PURGE_JOB_LOGS: &str = include_str!("sql/purge_job_logs.sql");
 
 /// Tables of a removed team without a foreign key that would take them along.
-const TEAM_TABLES: [&str; 8] = [
+const TEAM_TABLES: [&str; 9] = [
     "environments",
     "nodes",
+    "archived_site_probes",
     "archived_sites",
     "job_logs",
     "resource_changes",

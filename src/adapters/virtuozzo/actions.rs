@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use vz_sync_actors::domain::canonical::source_version;
 use vz_sync_actors::domain::{
     Columns, Completeness, DataType, ExternalId, Failure, Item, PartialReason,
@@ -27,12 +27,8 @@ use super::rules::Rules;
 #[serde(rename_all = "camelCase")]
 struct Search {
     start_date: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end_date: Option<String>,
     start_row: u64,
     result_count: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    types: Option<[String; 1]>,
 }
 
 fn wire_time(at: OffsetDateTime) -> String {
@@ -42,17 +38,10 @@ fn wire_time(at: OffsetDateTime) -> String {
 
 impl Search {
     fn of(query: &ActionQuery) -> Self {
-        // Wire times have whole seconds: the end is rounded up, so that nothing falls between.
-        let until = query.until.map(|until| match until.nanosecond() {
-            0 => until,
-            _ => until + Duration::SECOND,
-        });
         Self {
             start_date: wire_time(query.from),
-            end_date: until.map(wire_time),
             start_row: query.start_row,
             result_count: query.rows,
-            types: query.action.clone().map(|action| [action]),
         }
     }
 }
@@ -65,7 +54,7 @@ pub(super) async fn search(
 ) -> Result<ActionPage, Failure> {
     let search = serde_json::to_string(&Search::of(query)).unwrap_or_default();
     let answer = client.send(access, SEARCH_ACTIONS, &[("search", &search)]).await?;
-    let sent_at = answer.sent_at;
+    let (sent_at, platform_time) = (answer.sent_at, answer.platform_time);
     let body = answer.whole(client.options.max_element).await?;
     let text = text(client, SEARCH_ACTIONS, &body)?;
     let members = members(&text, SEARCH_ACTIONS)?;
@@ -82,6 +71,7 @@ pub(super) async fn search(
         ),
         completeness: Completeness::Complete,
         sent_at,
+        platform_time,
         malformed: Vec::new(),
     };
     let mut rules = Rules::default();
@@ -111,8 +101,12 @@ pub(super) async fn current(
     let text = text(client, GET_CURRENT_ACTIONS, &body)?;
     let members = members(&text, GET_CURRENT_ACTIONS)?;
     let list = list(&members, GET_CURRENT_ACTIONS)?;
-    let actions = list.iter().filter_map(|action| Json::parse(action.as_bytes()).ok());
-    let targets = actions.map(|action| target(&action));
+    let mut rules = Rules::default();
+    let targets = list.iter().filter_map(|action| {
+        // Read like the history and the listing, so that one name is one name.
+        let canonical = rules.plain(action).ok()?;
+        Some(target(&Json::parse(canonical.as_bytes()).ok()?))
+    });
     Ok(targets.filter(|target| target.id.is_some() || target.env_name.is_some()).collect())
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Response, Url};
 use secrecy::ExposeSecret;
+use time::OffsetDateTime;
 use tokio::time::{Instant, timeout, timeout_at};
 use vz_sync_actors::domain::{Failure, PlatformId, ReplicaId};
 use vz_sync_actors::ports::credentials::Access;
@@ -52,22 +53,6 @@ method!(GET_ENV_INFO, "environment/control", "getenvinfo");
 method!(SEARCH_ACTIONS, "environment/tracking", "searchactions");
 method!(GET_CURRENT_ACTIONS, "environment/tracking", "getcurrentactions");
 
-/// One request's end, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestSeen {
-    /// The platform.
-    pub platform: PlatformId,
-    /// The method's name, e.g. `getbasicenvsinfo`.
-    pub method: &'static str,
-    /// `ok`, or the class of the failure. `ok` means a head with a success status.
-    pub class: &'static str,
-    /// From sending to the answer's head.
-    pub took: Duration,
-}
-
-/// Told of every request.
-pub type Observer = Arc<dyn Fn(RequestSeen) + Send + Sync>;
-
 /// What the client needs from the rest of the service.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -79,8 +64,6 @@ pub struct Surroundings {
     pub gates: Arc<Gates>,
     /// In whose name probes are taken.
     pub replica: ReplicaId,
-    /// Told of every request, for metrics.
-    pub observer: Option<Observer>,
 }
 
 pub(super) struct Client {
@@ -95,6 +78,8 @@ pub(super) struct Answer {
     method: Method,
     /// When the request was sent.
     pub(super) sent_at: Instant,
+    /// The platform's clock at that moment, or a little before, by the answer's `Date`.
+    pub(super) platform_time: Option<OffsetDateTime>,
     deadline: Instant,
     between_chunks: Duration,
     left: u64,
@@ -137,7 +122,8 @@ impl Client {
         self.may_send(access, method).await?;
         let (mut sent_at, mut sent, fresh) = self.attempt(&url, &body).await;
         if !fresh && matches!(&sent, Ok(Err(error)) if errors::closed_by_peer(error)) {
-            self.may_send(access, method).await?;
+            // A probe keeps the slot it has; only the limiter is asked again.
+            self.leave(access, method).await?;
             (sent_at, sent, _) = self.attempt(&url, &body).await;
         }
         drop(body);
@@ -146,7 +132,7 @@ impl Client {
             Ok(Err(error)) => Err(errors::before_answer(error, method.name)),
             Err(_) => Err(errors::unanswered("timeout", method.name, "got no answer in time")),
         };
-        self.report(access, method, sent_at, &result).await;
+        self.report(access, &result).await;
         result
     }
 
@@ -173,29 +159,46 @@ impl Client {
         (sent_at, sent, fresh)
     }
 
-    /// Gate first: what it refuses shall cost no token.
+    /// The gates come first: what they refuse shall cost no token. The probe of an open circuit is
+    /// taken last, when nothing else can hold the request back: a slot that is spent without a
+    /// request keeps everybody waiting until its time is over.
     async fn may_send(&self, access: &Access, method: Method) -> Result<(), Failure> {
-        let platform = access.platform;
-        let gates = &self.around.gates;
-        match gates.state(platform) {
-            GateState::Open => {}
+        let (platform, gates) = (access.platform, &self.around.gates);
+        let refused = || {
+            let what = "was not sent: the platform's circuit is open";
+            let wait = self.options.circuit_open_for;
+            errors::throttled("circuit_open", method.name, what, wait)
+        };
+        if !self.is_open(platform, method)? && !gates.may_probe(platform) {
+            return Err(refused());
+        }
+        self.leave(access, method).await?;
+        // The leave may have taken a while.
+        if self.is_open(platform, method)? {
+            return Ok(());
+        }
+        match self.around.platforms.take_probe(platform, self.around.replica).await {
+            Ok(true) => Ok(()),
+            _ => Err(refused()),
+        }
+    }
+
+    /// Whether the platform may be asked by anybody; `false` when only a probe may.
+    fn is_open(&self, platform: PlatformId, method: Method) -> Result<bool, Failure> {
+        match self.around.gates.state(platform) {
+            GateState::Open => Ok(true),
+            GateState::CircuitOpen => Ok(false),
             GateState::Throttled { retry_in } => {
                 let what = "was not sent: the platform asked for patience";
-                return Err(errors::throttled("platform_throttled", method.name, what, retry_in));
-            }
-            GateState::CircuitOpen => {
-                let probe = gates.may_probe(platform)
-                    && self.around.platforms.take_probe(platform, self.around.replica).await
-                        == Ok(true);
-                if !probe {
-                    let what = "was not sent: the platform's circuit is open";
-                    let wait = self.options.circuit_open_for;
-                    return Err(errors::throttled("circuit_open", method.name, what, wait));
-                }
+                Err(errors::throttled("platform_throttled", method.name, what, retry_in))
             }
         }
-        let leave =
-            self.around.limiter.acquire(platform, access.team, self.options.limiter_wait).await;
+    }
+
+    /// Waits for the rate limiter.
+    async fn leave(&self, access: &Access, method: Method) -> Result<(), Failure> {
+        let Access { platform, team, .. } = access;
+        let leave = self.around.limiter.acquire(*platform, *team, self.options.limiter_wait).await;
         leave.map_err(|wait| {
             let what = "was not sent: the rate limit has no room";
             errors::throttled("rate_limit", method.name, what, wait.retry_in)
@@ -209,11 +212,15 @@ impl Client {
         response: Response,
         sent_at: Instant,
     ) -> Result<Answer, Failure> {
+        // `Date` was written somewhere between sending and now: the least it can mean.
+        let platform_time =
+            errors::date_of(response.headers()).map(|date| date - sent_at.elapsed());
         self.answered(access.platform).await;
         let mut answer = Answer {
             response,
             method,
             sent_at,
+            platform_time,
             deadline: sent_at + self.options.total,
             between_chunks: self.options.between_chunks,
             left: self.options.max_body,
@@ -236,24 +243,17 @@ impl Client {
         }
     }
 
-    async fn report(
-        &self,
-        access: &Access,
-        method: Method,
-        sent_at: Instant,
-        result: &Result<Answer, Failure>,
-    ) {
+    async fn report(&self, access: &Access, result: &Result<Answer, Failure>) {
         let platform = access.platform;
-        if let Some(observer) = &self.around.observer {
-            let class = result.as_ref().err().map_or("ok", |failure| failure.class.as_str());
-            let took = sent_at.elapsed();
-            observer(RequestSeen { platform, method: method.name, class, took });
-        }
         let Err(failure) = result else { return };
         if failure.connection_level {
             let (threshold, open_for) =
                 (self.options.circuit_threshold, self.options.circuit_open_for);
-            let told = self.around.platforms.connection_failed(platform, threshold, open_for).await;
+            let told = self
+                .around
+                .platforms
+                .connection_failed(platform, threshold, open_for, &failure.message)
+                .await;
             if let Err(error) = &told {
                 tracing::warn!(%platform, %error, "a failure could not be reported to the platforms");
             }

@@ -1,11 +1,10 @@
 //! The columns that people filter by, read from a parsed element. Wire names and types are those
 //! of the recorded samples; null counts as absent, another type is wrong.
 
-use time::OffsetDateTime;
-use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use vz_sync_actors::domain::ExternalId;
 use vz_sync_actors::domain::item::{EnvironmentColumns, JobLogColumns, NodeColumns};
 
@@ -107,6 +106,9 @@ fn texts(tree: &Json<'_>, key: &str) -> Result<Vec<String>, Wrong> {
     items.map_or_else(|| wrong(key, "a list of texts"), Ok)
 }
 
+/// Years that a database, a log line and a JSON text can all hold.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+
 fn moment(tree: &Json<'_>, key: &str) -> Result<Option<OffsetDateTime>, Wrong> {
     let read = match tree.get(key) {
         None => return Ok(None),
@@ -120,6 +122,9 @@ fn moment(tree: &Json<'_>, key: &str) -> Result<Option<OffsetDateTime>, Wrong> {
         }
         Some(_) => None,
     };
+    let read = read
+        .and_then(|read| read.checked_to_offset(UtcOffset::UTC))
+        .filter(|read| YEARS.contains(&read.year()));
     read.map_or_else(|| wrong(key, "a date"), |read| Ok(Some(read)))
 }
 

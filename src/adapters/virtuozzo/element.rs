@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use vz_sync_actors::domain::baseline::Shortcuts;
-use vz_sync_actors::domain::canonical::source_version;
+use vz_sync_actors::domain::canonical::{RedactionRules, canonical, source_version};
 use vz_sync_actors::domain::item::{Element, EnvironmentColumns, Malformed};
 use vz_sync_actors::domain::{
     Baseline, Columns, DataType, EnvironmentElement, ExternalId, Item, PartialReason, RawVersion,
@@ -308,8 +308,11 @@ pub(super) fn malformed(text: &str, data_type: DataType, error: String) -> Malfo
     Malformed { data_type, id, error, raw: rules::quarantined(text, data_type, RAW_CAP) }
 }
 
+/// By way of the canonical form, in which the identifiers of good elements are read: under any
+/// other name the stored row would look deleted, and some names no table can hold.
 fn identifier(text: &str, key: &str) -> Option<ExternalId> {
-    let value = Members::of(text).ok()?.get(key)?.to_owned();
+    let members = Members::of(text).ok()?;
+    let value = canonical(members.get(key)?, &RedactionRules::default()).ok()?;
     columns::as_identifier(&Json::parse(value.as_bytes()).ok()?)
 }
 

@@ -17,6 +17,9 @@ use vz_sync_actors::domain::{Failure, FailureClass};
 use super::ssrf::RefusedAddress;
 use super::stream::{Scanner, Step};
 
+/// Shortest patience: a platform that asks for none, or for a moment that is over, would be asked
+/// again at once and for ever.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Longest patience that is obeyed; past it the platform is asked again.
 const MAX_PATIENCE: Duration = Duration::from_hours(1);
 
@@ -286,16 +289,21 @@ pub(super) fn status(
 }
 
 /// `Retry-After` as seconds or as a date, which is read against the answer's own `Date`: the
-/// platform's clock need not be ours. Capped at an hour.
+/// platform's clock need not be ours. Between a second and an hour.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if let Ok(seconds) = text.parse::<u64>() {
         Duration::from_secs(seconds)
     } else {
-        let now = date(headers.get(DATE)?.to_str().ok()?)?;
+        let now = date_of(headers)?;
         Duration::try_from(date(text)? - now).unwrap_or(Duration::ZERO)
     };
-    Some(wait.min(MAX_PATIENCE))
+    Some(wait.clamp(MIN_PATIENCE, MAX_PATIENCE))
+}
+
+/// The platform's clock when it wrote the head of an answer, in whole seconds.
+pub(super) fn date_of(headers: &HeaderMap) -> Option<OffsetDateTime> {
+    date(headers.get(DATE)?.to_str().ok()?)
 }
 
 fn date(text: &str) -> Option<OffsetDateTime> {
@@ -413,7 +421,8 @@ mod tests {
         assert_eq!(wait(429, &[later, date]), Some(Duration::from_mins(1)));
         assert_eq!(wait(429, &[later]), Some(Duration::from_secs(30)));
         let past = ("retry-after", "Sun, 06 Nov 1994 08:40:37 GMT");
-        assert_eq!(wait(503, &[past, date]), Some(Duration::ZERO));
+        assert_eq!(wait(503, &[past, date]), Some(MIN_PATIENCE), "a moment that is over");
+        assert_eq!(wait(429, &[("retry-after", "0")]), Some(MIN_PATIENCE), "none at all");
         assert_eq!(wait(503, &[("retry-after", "soon")]), None);
     }
 }

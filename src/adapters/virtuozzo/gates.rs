@@ -124,6 +124,7 @@ mod tests {
             circuit,
             consecutive_failures: 0,
             open_until: None,
+            last_error: None,
             throttled_for: Duration::from_secs(throttled_for),
         }
     }

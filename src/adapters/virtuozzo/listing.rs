@@ -7,8 +7,8 @@ use vz_sync_actors::domain::{
 };
 use vz_sync_actors::ports::credentials::Access;
 use vz_sync_actors::ports::platform::{
-    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outlines,
-    Platform, PlatformResult,
+    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, ListingMethod, Lookup,
+    Outlines, Platform, PlatformResult,
 };
 
 use super::client::{
@@ -42,20 +42,24 @@ impl Platform for VirtuozzoPlatform {
     async fn environments(
         &self,
         access: &Access,
+        method: ListingMethod,
         baseline: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
-        let method = GET_BASIC_ENVS_INFO;
+        let method = match method {
+            ListingMethod::Basic => GET_BASIC_ENVS_INFO,
+            ListingMethod::Whole => GET_ENVS,
+        };
         let uid = access.owner_uid.map(|uid| uid.to_string());
         let read = async {
             let answer = self.client.send(access, method, &self.owner_form(uid.as_deref())).await?;
             let hasher = self.hasher.tagged(method.name);
             let reader = Reader::new(hasher, access.owner_uid, baseline);
             let mut take = Elements { reader, counts: Counts::default(), batch: Vec::new(), sink };
-            let sent_at = answer.sent_at;
+            let (sent_at, platform_time) = (answer.sent_at, answer.platform_time);
             let completeness = self.stream(answer, method, &mut take).await?;
             let body = completeness.is_complete().then(|| take.reader.body());
-            Ok(Listing { completeness, sent_at, counts: take.counts, body })
+            Ok(Listing { completeness, sent_at, platform_time, counts: take.counts, body })
         };
         self.confirmed(access, read.await).await
     }
@@ -73,10 +77,10 @@ impl Platform for VirtuozzoPlatform {
                 outlines: Vec::new(),
                 shared: 0,
             };
-            let sent_at = answer.sent_at;
+            let (sent_at, platform_time) = (answer.sent_at, answer.platform_time);
             let completeness = self.stream(answer, method, &mut take).await?;
             let LazyElements { outlines, shared, .. } = take;
-            Ok(Outlines { completeness, sent_at, outlines, shared })
+            Ok(Outlines { completeness, sent_at, platform_time, outlines, shared })
         };
         self.confirmed(access, read.await).await
     }

@@ -26,7 +26,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Observer, RequestSeen, Surroundings};
+pub use client::Surroundings;
 pub use errors::ResultCodes;
 pub use gates::{GateState, Gates};
 pub use options::VirtuozzoOptions;

@@ -17,10 +17,12 @@ use vz_sync_actors::domain::{Baseline, Failure, FailureClass, PlatformId, Replic
 use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::credentials::Access;
 use vz_sync_actors::ports::limiter::{Limiter, RateWait};
-use vz_sync_actors::ports::platform::{ElementSink, Listing, Platform, PlatformResult};
+use vz_sync_actors::ports::platform::{
+    ElementSink, Listing, ListingMethod, Platform, PlatformResult,
+};
 use vz_sync_actors::ports::platforms::{PlatformGate, Platforms};
 
-use super::{AddressPolicy, Gates, RequestSeen, Surroundings, VirtuozzoOptions, VirtuozzoPlatform};
+use super::{AddressPolicy, Gates, Surroundings, VirtuozzoOptions, VirtuozzoPlatform};
 use server::Server;
 
 /// The session of every test; it may stand in a request body and nowhere else.
@@ -68,7 +70,14 @@ impl Platforms for Around {
         Ok(Vec::new())
     }
 
-    async fn connection_failed(&self, _: PlatformId, at: u32, _: Duration) -> PortResult<bool> {
+    async fn connection_failed(
+        &self,
+        _: PlatformId,
+        at: u32,
+        _: Duration,
+        why: &str,
+    ) -> PortResult<bool> {
+        assert!(why.starts_with("get"), "it names the method: {why}");
         self.tell(format!("failed, threshold {at}"));
         Ok(false)
     }
@@ -95,7 +104,6 @@ struct Bench {
     platform: VirtuozzoPlatform,
     around: Arc<Around>,
     gates: Arc<Gates>,
-    seen: Arc<Mutex<Vec<RequestSeen>>>,
     access: Access,
 }
 
@@ -123,25 +131,23 @@ impl Bench {
         set(&mut options);
         let around = Arc::new(Around::default());
         let gates = Arc::new(Gates::default());
-        let seen = Arc::<Mutex<Vec<RequestSeen>>>::default();
-        let log = Arc::clone(&seen);
         let surroundings = Surroundings {
             limiter: Arc::clone(&around) as _,
             platforms: Arc::clone(&around) as _,
             gates: Arc::clone(&gates),
             replica: ReplicaId(Uuid::nil()),
-            observer: Some(Arc::new(move |end| log.lock().expect("no panics").push(end))),
         };
         let key = SecretSlice::from(b"an installation's key".to_vec());
         let platform = VirtuozzoPlatform::new(options, surroundings, &key).expect("a client");
         let access = access(server.url());
-        Self { server, platform, around, gates, seen, access }
+        Self { server, platform, around, gates, access }
     }
 
     async fn listing(&self) -> (PlatformResult<Listing>, Vec<Element>) {
         let mut sink = Collect(Vec::new());
         let baseline = Baseline::default();
-        let listing = self.platform.environments(&self.access, &baseline, &mut sink).await;
+        let method = ListingMethod::Basic;
+        let listing = self.platform.environments(&self.access, method, &baseline, &mut sink).await;
         if let Err(failure) = &listing {
             keeps_the_secret(failure);
         }

@@ -9,7 +9,7 @@ use vz_sync_actors::ports::due_queue::QueueDepths;
 use vz_sync_actors::ports::job_bus::BusDepths;
 use vz_sync_actors::ports::platforms::PlatformGate;
 use vz_sync_actors::ports::replicas::ReplicaView;
-use vz_sync_actors::ports::teams::{NewTeam, Rollout, TeamView};
+use vz_sync_actors::ports::teams::{NewTeam, Overrides, Rollout, TeamView};
 
 use super::{AdminState, OPERATOR};
 use crate::http::extract::{Json, PathIds};
@@ -85,6 +85,22 @@ pub(super) struct TeamBody {
     /// Another `platform_url` leads to the same account: the mirror stays.
     #[serde(default)]
     same_account: bool,
+    /// Replaced as a whole where given, left alone where not.
+    #[serde(default)]
+    overrides: Option<Overrides>,
+}
+
+/// What an override may be, in seconds: from half a minute to 30 days.
+const OVERRIDE: std::ops::RangeInclusive<u32> = 30..=30 * 24 * 3600;
+
+fn is_sound(overrides: &Overrides) -> bool {
+    let Overrides {
+        full_interval_seconds: full,
+        delta_interval_seconds: delta,
+        max_allowed_staleness_seconds: ages,
+    } = overrides;
+    let intervals = full.values().chain(delta.values());
+    intervals.chain(ages.values()).all(|seconds| OVERRIDE.contains(seconds))
 }
 
 pub(super) async fn put_team(
@@ -103,10 +119,17 @@ pub(super) async fn put_team(
     if let Err(reason) = (admin.address)(&body.platform_url) {
         return refuse(&format!("platform_url is refused: {reason}."));
     }
+    if body.overrides.as_ref().is_some_and(|overrides| !is_sound(overrides)) {
+        return refuse("overrides are seconds from 30 to 2592000.");
+    }
     let platform_url = body.platform_url.trim_end_matches('/').to_owned();
-    let TeamBody { name, cohorts, same_account, .. } = body;
+    let TeamBody { name, cohorts, same_account, overrides, .. } = body;
     let team = NewTeam { id, name, platform_url, cohorts, same_account };
-    let view = admin.api.ports.teams.put(&team).await?;
+    let mut view = admin.api.ports.teams.put(&team).await?;
+    if let Some(overrides) = overrides {
+        admin.api.ports.teams.set_overrides(id, &overrides).await?;
+        view.overrides = overrides;
+    }
     tracing::info!(
         event = "vz_sync_team_put",
         team_id = id.0,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use vz_sync_actors::domain::Baseline;
 use vz_sync_actors::ports::credentials::Access;
 use vz_sync_actors::ports::platform::{
-    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outlines,
-    Platform, PlatformResult,
+    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, ListingMethod, Lookup,
+    Outlines, Platform, PlatformResult,
 };
 
 use super::Metrics;
@@ -40,10 +40,15 @@ impl Platform for MeteredPlatform {
     async fn environments(
         &self,
         access: &Access,
+        method: ListingMethod,
         baseline: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
-        self.count("getbasicenvsinfo", self.inner.environments(access, baseline, sink).await)
+        let name = match method {
+            ListingMethod::Basic => "getbasicenvsinfo",
+            ListingMethod::Whole => "getenvs",
+        };
+        self.count(name, self.inner.environments(access, method, baseline, sink).await)
     }
 
     async fn outlines(&self, access: &Access) -> PlatformResult<Outlines> {

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::time::Instant;
 use vz_sync_actors::domain::{
-    Baseline, DataType, ExternalId, HoldId, JobId, RunId, ScopeKey, SourceVersion, TeamId,
+    Baseline, Completeness, DataType, ExternalId, HoldId, JobId, RunId, ScopeKey, SourceVersion,
+    TeamId,
 };
 use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::due_queue::DueEntry;
@@ -92,6 +93,11 @@ impl MeteredStore {
         let reason = apply.doubt.as_ref().map_or(apply.mode.as_str(), |_| "partial");
         self.job("succeeded", reason);
         self.event("sync.completed");
+        if let Completeness::Partial(reason) = &apply.completeness
+            && reason.is_the_keys()
+        {
+            self.metrics.auth_violations.with_label_values(&["platform_key"]).inc();
+        }
         for _ in 0..holds {
             self.event("removals.held");
         }

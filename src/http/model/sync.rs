@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use vz_sync_actors::domain::event::Progress;
-use vz_sync_actors::domain::{Class, Counts, JobState, Mode, Scope};
+use vz_sync_actors::domain::{Capability, Class, Counts, JobState, Mode, Refused, Scope};
 use vz_sync_actors::ports::reads::{JobRow, ScopeStatus};
 
 use super::words::{ClassWord, JobStateWord, ModeWord, PhaseWord, ScopeWord};
@@ -122,6 +122,29 @@ pub struct ScopeItem {
     pub pause_warned_at: Option<OffsetDateTime>,
     /// The last error as class and code.
     pub last_error: Option<String>,
+    /// Methods of the platform that the key is refused; runs do without them.
+    pub capabilities_missing: Vec<MissingCapability>,
+}
+
+/// A method of the platform that the key is refused.
+#[derive(Serialize, ToSchema)]
+pub struct MissingCapability {
+    /// Its name in the platform's paths, e.g. `searchactions`.
+    pub method: &'static str,
+    /// When it was last refused.
+    #[serde(with = "time::serde::rfc3339")]
+    pub refused_at: OffsetDateTime,
+}
+
+impl MissingCapability {
+    /// All that a scope does without.
+    pub fn of(refused: &Refused) -> Vec<Self> {
+        let missing = |(capability, refused_at): (Capability, OffsetDateTime)| Self {
+            method: capability.as_str(),
+            refused_at,
+        };
+        refused.iter().map(missing).collect()
+    }
 }
 
 /// When a scope last succeeded.
@@ -205,6 +228,7 @@ impl ScopeItem {
             failing_since: status.failing_since,
             pause_warned_at: status.pause_warned_at,
             last_error: status.last_error,
+            capabilities_missing: MissingCapability::of(&status.refused),
         }
     }
 }

@@ -28,7 +28,7 @@ words! {
     AgeWord(Current, Stale);
     /// Why an answer is stale.
     ReasonWord(
-        OutOfRollout, NoCredentials, Auth, Paused, RemovalsHeld, Running, CircuitOpen, Throttled,
+        OutOfRollout, NoCredentials, Auth, Paused, CapabilityMissing, RemovalsHeld, Running, CircuitOpen, Throttled,
         Failing, Queued, NeverSynced, Due,
     );
     /// Where a run is.

@@ -12,7 +12,7 @@ use vz_sync_actors::ports::reads::{FreshnessFacts, ScopeStatus};
 use super::teams::resting_code;
 use crate::http::extract::{AuthorizedTeam, Read};
 use crate::http::freshness::{FreshnessBlock, judge, staler};
-use crate::http::model::{JobItem, NextRun, ProgressItem, ScopeWord};
+use crate::http::model::{JobItem, MissingCapability, NextRun, ProgressItem, ScopeWord};
 use crate::http::problem::Problem;
 use crate::http::state::ApiState;
 
@@ -71,6 +71,8 @@ pub struct ScopeExplanation {
     pause_warned_at: Option<OffsetDateTime>,
     /// The last error as class and code.
     last_error: Option<String>,
+    /// Methods of the platform that the key is refused; runs do without them.
+    capabilities_missing: Vec<MissingCapability>,
     /// When it is expected to run; null when nothing is.
     #[serde(with = "time::serde::rfc3339::option")]
     expected_at: Option<OffsetDateTime>,
@@ -111,6 +113,8 @@ pub struct GateItem {
     open_until: Option<OffsetDateTime>,
     /// Milliseconds until the platform may be asked again.
     throttled_for_ms: u64,
+    /// What opened the circuit, while it is not closed.
+    last_error: Option<String>,
 }
 
 /// Explain
@@ -189,10 +193,12 @@ async fn one(
             circuit: format!("{:?}", gate.circuit).to_lowercase().replace("halfopen", "half_open"),
             open_until: gate.open_until,
             throttled_for_ms: gate.throttled_for.as_millis() as u64,
+            last_error: gate.last_error.clone(),
         }),
         failures: status.failures,
         pause_warned_at: status.pause_warned_at,
         last_error: status.last_error,
+        capabilities_missing: MissingCapability::of(&status.refused),
         status: status.status,
         pending_reason: status.pending_reason,
         pending_message: status.pending_message,

@@ -70,7 +70,20 @@ async fn teams_and_rollout_are_changed_while_running() {
     let body = r#"{"name":"third","platform_url":"https://app.platform.example/"}"#;
     let put = admin(&world, "PUT", "/admin/teams/3", body).await;
     assert_eq!((put.status, &put.json["id"]), (StatusCode::OK, &json!(3)), "{}", put.json);
+    let own = r#"{"name":"third","platform_url":"https://app.platform.example/",
+        "overrides":{"delta_interval_seconds":{"environments":60},"max_allowed_staleness_seconds":{"nodes":120}}}"#;
+    let put = admin(&world, "PUT", "/admin/teams/3", own).await;
+    assert_eq!(put.json["overrides"]["delta_interval_seconds"], json!({"environments": 60}));
+    // Without a word on them they stay, and are shown.
+    admin(&world, "PUT", "/admin/teams/3", body).await;
+    let list = admin(&world, "GET", "/admin/teams", "").await;
+    let third = list.json.as_array().unwrap().iter().find(|team| team["id"] == 3).unwrap().clone();
+    assert_eq!(third["overrides"]["max_allowed_staleness_seconds"], json!({"nodes": 120}));
+    assert_eq!(third["overrides"]["full_interval_seconds"], json!({}));
     for bad in [
+        r#"{"name":"x","platform_url":"https://a","overrides":{"full_interval_seconds":{"environments":29}}}"#,
+        r#"{"name":"x","platform_url":"https://a","overrides":{"full_interval_seconds":{"shoes":60}}}"#,
+        r#"{"name":"x","platform_url":"https://a","overrides":{"colour":{}}}"#,
         r#"{"name":"x"}"#,
         r#"{"name":"","platform_url":"https://a"}"#,
         r#"{"name":"x","platform_url":"https://10.0.0.1"}"#,

@@ -31,8 +31,8 @@ use vz_sync_actors::parts::Ports;
 use vz_sync_actors::ports::clock::Clock;
 use vz_sync_actors::ports::credentials::{Access, Credentials, OnOtherAccount};
 use vz_sync_actors::ports::platform::{
-    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, Lookup, Outline,
-    Outlines, Platform, PlatformResult,
+    Account, ActionPage, ActionQuery, ActionTarget, ElementSink, Listing, ListingMethod, Lookup,
+    Outline, Outlines, Platform, PlatformResult,
 };
 use vz_sync_actors::ports::teams::{NewTeam, Rollout, Teams};
 use vz_sync_actors::settings::Settings;
@@ -132,6 +132,7 @@ impl Platform for Platforms {
     async fn environments(
         &self,
         _: &Access,
+        _: ListingMethod,
         _: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
@@ -143,7 +144,13 @@ impl Platform for Platforms {
         let elements = environments.iter().map(|(name, status)| element(name, *status)).collect();
         sink.accept(elements).await?;
         let counts = Counts { listed, ..Counts::default() };
-        Ok(Listing { completeness: Completeness::Complete, sent_at, counts, body: None })
+        Ok(Listing {
+            completeness: Completeness::Complete,
+            sent_at,
+            platform_time: None,
+            counts,
+            body: None,
+        })
     }
 
     async fn outlines(&self, _: &Access) -> PlatformResult<Outlines> {
@@ -156,7 +163,13 @@ impl Platform for Platforms {
             status,
         });
         let outlines = outlines.collect();
-        Ok(Outlines { completeness: Completeness::Complete, sent_at, outlines, shared: 0 })
+        Ok(Outlines {
+            completeness: Completeness::Complete,
+            sent_at,
+            platform_time: None,
+            outlines,
+            shared: 0,
+        })
     }
 
     async fn environment(&self, _: &Access, env_name: &str) -> PlatformResult<Lookup> {
@@ -175,6 +188,7 @@ impl Platform for Platforms {
             total: 0,
             completeness: Completeness::Complete,
             sent_at: tokio::time::Instant::now(),
+            platform_time: None,
             malformed: Vec::new(),
         })
     }

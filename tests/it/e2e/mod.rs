@@ -1,6 +1,8 @@
 //! The service from end to end: platform, engine, database and API together.
 
 mod binary;
+mod capabilities;
+mod clock;
 mod events;
 mod faults;
 mod mirror;

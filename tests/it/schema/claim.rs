@@ -1,6 +1,6 @@
 //! The due claim: what it takes, what it leaves, and that it never scans the table.
 
-use super::seed;
+use super::{scans, seed};
 use crate::support::postgres::TestDatabase;
 use tokio_postgres::Client;
 
@@ -45,9 +45,10 @@ async fn a_claim_of_a_thousand_among_a_hundred_thousand_uses_the_indexes() {
 async fn look_at_plan(client: &Client) {
     let explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim (1000, 60)";
     let plan: serde_json::Value = client.query_one(explain, &[]).await.unwrap().get(0);
-    let mut scans = Vec::new();
-    collect(&plan[0]["Plan"], &mut scans);
-    let states: Vec<_> = scans.iter().filter(|(table, ..)| table == "vz_sync_states").collect();
+
+    let mut found = Vec::new();
+    scans(&plan[0]["Plan"], &mut found);
+    let states: Vec<_> = found.iter().filter(|(table, ..)| table == "vz_sync_states").collect();
     let kinds: Vec<_> = states.iter().map(|(_, kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["Index Scan", "Index Scan", "Tid Scan", "Tid Scan"], "{plan:#}");
     let read: f64 = states.iter().map(|(_, _, rows)| rows).sum();
@@ -56,20 +57,6 @@ async fn look_at_plan(client: &Client) {
         "1,000 per platform and index, then the 1,000 claimed twice by address; read {read}"
     );
     assert_eq!(plan[0]["Plan"]["Actual Rows"].as_f64(), Some(1000.0));
-}
-
-/// (table, kind, rows read) of every scan of a table.
-fn collect(node: &serde_json::Value, scans: &mut Vec<(String, String, f64)>) {
-    let kind = node["Node Type"].as_str().unwrap_or_default();
-    if let (Some(table), true) = (node["Relation Name"].as_str(), kind.ends_with("Scan")) {
-        let number = |key: &str| node[key].as_f64().unwrap_or_default();
-        let rows =
-            (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
-        scans.push((table.to_owned(), kind.to_owned(), rows));
-    }
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        collect(child, scans);
-    }
 }
 
 #[tokio::test]

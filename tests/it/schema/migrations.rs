@@ -4,6 +4,12 @@ use super::catalog::dump;
 use crate::support::postgres::TestDatabase;
 use vz_sync::adapters::postgres::migrate::{self, MigrateError};
 
+/// The versions that this binary has.
+async fn known(client: &tokio_postgres::Client) -> Vec<i32> {
+    let all = migrate::status(client).await.unwrap();
+    all.iter().filter(|status| status.known).map(|status| status.version).collect()
+}
+
 #[tokio::test]
 async fn down_to_nothing_and_up_again_gives_the_same_schema() {
     let database = TestDatabase::migrated().await;
@@ -11,8 +17,9 @@ async fn down_to_nothing_and_up_again_gives_the_same_schema() {
     let first = dump(&client).await;
     assert!(first.iter().any(|line| line.contains("vz_sync_states")));
 
+    let known = known(&client).await;
     let downs = migrate::down(&mut client, 0).await.unwrap();
-    assert_eq!(downs, (1..=migrate::latest()).rev().collect::<Vec<_>>());
+    assert_eq!(downs, known.iter().rev().copied().collect::<Vec<_>>());
     let rest = dump(&client).await;
     assert!(
         rest.iter().all(|line| line.contains("refinery_schema_history")),
@@ -20,7 +27,7 @@ async fn down_to_nothing_and_up_again_gives_the_same_schema() {
     );
 
     let report = migrate::up(&mut client).await.unwrap();
-    assert_eq!(report.applied, (1..=migrate::latest()).collect::<Vec<_>>());
+    assert_eq!(report.applied, known);
     assert_eq!(dump(&client).await, first);
 }
 
@@ -29,7 +36,8 @@ async fn each_single_step_can_be_taken_back() {
     let database = TestDatabase::migrated().await;
     let mut client = database.client().await;
     let whole = dump(&client).await;
-    for version in (0..migrate::latest()).rev() {
+    let below_each = [vec![0], known(&client).await].concat();
+    for version in below_each.into_iter().rev().skip(1) {
         migrate::down(&mut client, version).await.unwrap();
         let below = dump(&client).await;
         assert_ne!(below, whole);
@@ -48,7 +56,7 @@ async fn replicas_starting_together_migrate_once() {
     let ups = clients.iter_mut().map(migrate::up);
     let reports = futures_util::future::join_all(ups).await;
     let applied: usize = reports.into_iter().map(|report| report.unwrap().applied.len()).sum();
-    assert_eq!(applied, usize::try_from(migrate::latest()).unwrap());
+    assert_eq!(applied, known(&clients[0]).await.len());
 }
 
 #[tokio::test]
@@ -57,7 +65,7 @@ async fn status_tells_pending_applied_and_foreign() {
     let mut client = database.client().await;
     let pending = migrate::status(&client).await.unwrap();
     assert!(pending.iter().all(|status| status.known && status.applied_at.is_none()));
-    assert_eq!(pending.len(), usize::try_from(migrate::latest()).unwrap());
+    assert_eq!(pending.last().map(|status| status.version), Some(migrate::latest()));
 
     migrate::up(&mut client).await.unwrap();
     let applied = migrate::status(&client).await.unwrap();
@@ -92,7 +100,7 @@ async fn a_long_reader_delays_a_migration_without_blocking_others() {
     waiting(false).await;
     assert!(!going.is_finished());
     reading.commit().await.unwrap();
-    assert_eq!(going.await.unwrap().unwrap().len(), usize::try_from(migrate::latest()).unwrap());
+    assert_eq!(going.await.unwrap().unwrap().len(), known(&watcher).await.len());
 }
 
 #[tokio::test]

@@ -5,9 +5,25 @@ mod claim;
 mod diagram;
 mod lease;
 mod migrations;
+mod plans;
 mod readers;
 
+use serde_json::Value;
 use tokio_postgres::Client;
+
+/// (table, kind, rows read) of every scan of a table in a plan that was carried out.
+fn scans(node: &Value, found: &mut Vec<(String, String, f64)>) {
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    if let (Some(table), true) = (node["Relation Name"].as_str(), kind.ends_with("Scan")) {
+        let number = |key: &str| node[key].as_f64().unwrap_or_default();
+        let rows =
+            (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
+        found.push((table.to_owned(), kind.to_owned(), rows));
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        scans(child, found);
+    }
+}
 
 /// Two platforms and `teams` teams with three states each, all due at once, pipeline on.
 async fn seed(client: &Client, teams: i64) {

@@ -51,6 +51,36 @@ async fn only_rows_beyond_doubt_share_the_verified_moment() {
     assert_eq!((status.get::<_, &str>(0), status.get::<_, &str>(1)), ("idle", "stale"));
 }
 
+/// A removed team's rows stay for a month; nobody who reads the views sees them.
+#[tokio::test]
+async fn a_removed_team_is_in_no_view() {
+    const OTHERS: &str = "
+        INSERT INTO vz_sync_data_types (team_id, data_type, scope, verified_at, verified_by)
+        SELECT 1, d, CASE d WHEN 'nodes' THEN 'environments' ELSE d END, now(), 'full'
+        FROM unnest(ARRAY['nodes', 'archived_sites', 'job_logs']) d;
+        INSERT INTO nodes (team_id, id, environment_id, env_name, status, payload, source_version, fence, synced_at, first_seen_at)
+        VALUES (1, '7', 'fine', 'fine', 1, '{}', sha256('x'), 1, now(), now());
+        INSERT INTO archived_sites (team_id, id, env_name, status, owner_uid, archived_at, reason, payload, source_version, fence, synced_at, first_seen_at)
+        VALUES (1, 'old', 'old', 1, 7, now(), 'deleted', '{}', sha256('x'), 1, now(), now());
+        INSERT INTO job_logs (team_id, id, action, payload, source_version, fence, synced_at, first_seen_at)
+        VALUES (1, '1', 'StartEnv', '{}', sha256('x'), 1, now(), now())";
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    seed(&client, 1).await;
+    client.batch_execute(ROWS).await.unwrap();
+    client.batch_execute(OTHERS).await.unwrap();
+    for removed in [false, true] {
+        for view in
+            ["environments_v1", "nodes_v1", "archived_sites_v1", "job_logs_v1", "sync_status_v1"]
+        {
+            let count = format!("SELECT count(*) FROM vz_api.{view} WHERE team_id = 1");
+            let rows: i64 = client.query_one(&count, &[]).await.unwrap().get(0);
+            assert_eq!(rows == 0, removed, "{view}: {rows} rows, removed: {removed}");
+        }
+        client.batch_execute("UPDATE teams SET deleted_at = now()").await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_reader_role_reaches_the_views_and_no_table() {
     let database = TestDatabase::migrated().await;

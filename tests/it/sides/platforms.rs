@@ -11,6 +11,7 @@ use vz_sync_actors::ports::platforms::{Circuit, PlatformGate, Platforms};
 
 const PLATFORM: PlatformId = PlatformId(1);
 const OPEN_FOR: Duration = Duration::from_secs(60);
+const WHY: &str = "getenvs got no connection in time";
 
 async fn gate(platforms: &PgPlatforms) -> PlatformGate {
     platforms.gates().await.unwrap().remove(0)
@@ -27,15 +28,15 @@ async fn a_circuit_opens_is_probed_by_one_and_closes() {
     let (one, two) = (PgPlatforms::new(side.pool.clone()), PgPlatforms::new(side.pool.clone()));
     for n in 1..=4 {
         let by = if n % 2 == 0 { &one } else { &two };
-        assert_eq!(by.connection_failed(PLATFORM, 5, OPEN_FOR).await, Ok(false));
+        assert_eq!(by.connection_failed(PLATFORM, 5, OPEN_FOR, WHY).await, Ok(false));
     }
-    assert_eq!(one.connection_failed(PLATFORM, 5, OPEN_FOR).await, Ok(true));
+    assert_eq!(one.connection_failed(PLATFORM, 5, OPEN_FOR, WHY).await, Ok(true));
     let opened = gate(&two).await;
     assert_eq!((opened.circuit, opened.consecutive_failures), (Circuit::Open, 5));
     assert_eq!(one.take_probe(PLATFORM, replica(1)).await, Ok(false), "not yet");
 
     // A straggler neither closes nor prolongs.
-    assert_eq!(two.connection_failed(PLATFORM, 5, OPEN_FOR * 9).await, Ok(true));
+    assert_eq!(two.connection_failed(PLATFORM, 5, OPEN_FOR * 9, WHY).await, Ok(true));
     assert_eq!(gate(&one).await.open_until, opened.open_until);
 
     side.run("UPDATE vz_platforms SET open_until = now()").await;
@@ -44,7 +45,7 @@ async fn a_circuit_opens_is_probed_by_one_and_closes() {
     assert_ne!(a, b, "one of both");
     assert_eq!(gate(&one).await.circuit, Circuit::HalfOpen);
     // The probe fails at once: open again, whatever the threshold.
-    assert_eq!(one.connection_failed(PLATFORM, 100, OPEN_FOR).await, Ok(true));
+    assert_eq!(one.connection_failed(PLATFORM, 100, OPEN_FOR, WHY).await, Ok(true));
     assert_eq!(gate(&one).await.circuit, Circuit::Open);
 
     side.run("UPDATE vz_platforms SET open_until = now()").await;
@@ -62,7 +63,7 @@ async fn a_circuit_opens_is_probed_by_one_and_closes() {
 async fn a_probe_that_is_never_heard_of_again_is_replaced() {
     let side = Side::with_teams(&[1]).await;
     let platforms = PgPlatforms::new(side.pool.clone());
-    platforms.connection_failed(PLATFORM, 1, Duration::ZERO).await.unwrap();
+    platforms.connection_failed(PLATFORM, 1, Duration::ZERO, WHY).await.unwrap();
     assert_eq!(platforms.take_probe(PLATFORM, replica(1)).await, Ok(true));
     assert_eq!(platforms.take_probe(PLATFORM, replica(2)).await, Ok(false));
     side.run("UPDATE vz_platforms SET open_until = now()").await;
@@ -77,7 +78,7 @@ async fn an_answer_writes_nothing_when_there_is_nothing_to_forget() {
     let before: String = side.value(version, &[]).await;
     platforms.answered(PLATFORM).await.unwrap();
     assert_eq!(side.value::<String>(version, &[]).await, before);
-    platforms.connection_failed(PLATFORM, 5, OPEN_FOR).await.unwrap();
+    platforms.connection_failed(PLATFORM, 5, OPEN_FOR, WHY).await.unwrap();
     platforms.answered(PLATFORM).await.unwrap();
     assert_eq!(gate(&platforms).await.consecutive_failures, 0);
 }

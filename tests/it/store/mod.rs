@@ -4,6 +4,7 @@
 mod commit_lost;
 mod exam;
 mod fencing;
+mod quarantine;
 mod scenes;
 mod volume;
 
@@ -154,6 +155,7 @@ fn full(lease: &Lease, upserts: Upserts) -> Apply {
             delta: lease.database_now + Duration::from_secs(600),
         },
         cursor: None,
+        refused: lease.refused.clone(),
         changed: Vec::new(),
         truncated: false,
         counts: Counts::default(),

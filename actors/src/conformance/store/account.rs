@@ -39,7 +39,7 @@ async fn mirrored(subject: &StoreSubject) -> Lease {
         reason: "over_percentage".to_owned(),
     }];
     apply.body = Some(RawVersion([7; 32]));
-    apply.cursor = Some(Cursor { history_until: Some(lease.database_now), tracking_refused: true });
+    apply.cursor = Some(Cursor { history_until: Some(lease.database_now), ahead_ms: 7 });
     subject.apply(&apply).await;
     subject.lease_again(key, 4).await
 }

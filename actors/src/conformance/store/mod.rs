@@ -192,6 +192,7 @@ pub(crate) fn unchanged(lease: &Lease) -> Apply {
             delta: lease.database_now + Duration::from_mins(10),
         },
         cursor: None,
+        refused: lease.refused.clone(),
         changed: Vec::new(),
         truncated: false,
         counts: Counts::default(),

@@ -2,11 +2,13 @@
 
 /// The exam of teams.
 pub mod teams {
+    use std::time::Duration;
+
     use crate::conformance::StoreSubject;
     use crate::conformance::store::{ended, listing, unchanged};
-    use crate::domain::{JobState, TeamId};
+    use crate::domain::{DataType, JobState, Mode, Scope, TeamId};
     use crate::ports::store::{Applied, Ending};
-    use crate::ports::teams::{NewTeam, Rollout};
+    use crate::ports::teams::{NewTeam, Overrides, Rollout};
     use crate::testkit::fixtures::{Environment, LEASE_TTL, environments_of, pause, team};
 
     /// Putting a team twice updates it; platforms are shared by URL.
@@ -82,6 +84,48 @@ pub mod teams {
         assert!(!subject.teams.set_paused(TeamId(404), None).await.unwrap());
     }
 
+    /// What a team has of its own is obeyed and shown, until it is taken back.
+    pub async fn a_team_may_have_its_own_pace(subject: &StoreSubject) {
+        subject.with_teams(&[1, 2]).await;
+        let key = environments_of(1);
+        subject.load(key, 1, &[Environment::new(1, 1)]).await;
+        let own = Overrides {
+            full_interval_seconds: [(Scope::Environments, 1200)].into(),
+            delta_interval_seconds: [(Scope::Environments, 120)].into(),
+            max_allowed_staleness_seconds: [(DataType::Nodes, 300)].into(),
+        };
+        assert!(subject.teams.set_overrides(key.team, &own).await.unwrap());
+        assert!(!subject.teams.set_overrides(TeamId(404), &own).await.unwrap());
+        // A team that is put again keeps them.
+        subject.teams.put(&team(1)).await.unwrap();
+        let shown = async || {
+            let list = subject.teams.list().await.unwrap();
+            list.into_iter().map(|team| team.overrides).collect::<Vec<_>>()
+        };
+        assert_eq!(shown().await, [own.clone(), Overrides::default()]);
+        let ages = async |team| {
+            let tables = [DataType::Environments, DataType::Nodes];
+            let facts = subject.reads.freshness(TeamId(team), &tables).await.unwrap();
+            [0, 1].map(|of: usize| facts[of].max_allowed_staleness.as_secs())
+        };
+        assert_eq!((ages(1).await, ages(2).await), ([900, 300], [900, 900]));
+
+        // The next delta was ten minutes away; now it is two.
+        assert!(subject.claims(key).await.is_none());
+        subject.pace.pass(Duration::from_secs(121)).await;
+        let lease = subject.lease(key, 2).await;
+        let seconds = (lease.intervals.full.as_secs(), lease.intervals.delta.as_secs());
+        assert_eq!((lease.mode, seconds), (Mode::Delta, (1200, 120)));
+        subject.apply(&unchanged(&lease)).await;
+
+        assert!(subject.teams.set_overrides(key.team, &Overrides::default()).await.unwrap());
+        assert_eq!(shown().await, [Overrides::default(), Overrides::default()]);
+        assert_eq!(ages(1).await, [900, 900]);
+        let lease = subject.lease_again(key, 3).await;
+        assert_eq!((lease.intervals.full.as_secs(), lease.intervals.delta.as_secs()), (3600, 600));
+        subject.apply(&unchanged(&lease)).await;
+    }
+
     /// A removed team's run commits nothing, and its key is gone.
     pub async fn a_removed_team_is_left_behind(subject: &StoreSubject) {
         subject.with_teams(&[1]).await;
@@ -109,7 +153,8 @@ pub mod teams {
         ($attr:tt, $make:expr) => {
             $crate::exam!($attr, $make, teams:
                 a_team_is_put_and_listed, cohorts_are_kept_unless_they_are_named, the_rollout_decides_who_takes_part,
-                a_resume_starts_afresh, a_removed_team_is_left_behind);
+                a_resume_starts_afresh, a_team_may_have_its_own_pace,
+                a_removed_team_is_left_behind);
         };
     }
 }

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use super::{StoreSubject, listing, unchanged};
-use crate::domain::removal::{MissingReason, StaleReason};
+use secrecy::SecretString;
+
+use crate::domain::removal::{MissingReason, ProbeAnswer, StaleReason};
 use crate::domain::retry::Sustained;
 use crate::domain::{
-    Class, Completeness, DataType, EventBody, ExternalId, Failure, FailureClass, JobState,
-    PartialReason, RawVersion, Scope, ScopeKey, TeamId,
+    Capability, Class, Completeness, DataType, EventBody, ExternalId, Failure, FailureClass,
+    JobState, Mode, PartialReason, RawVersion, Scope, ScopeKey, TeamId,
 };
+use crate::ports::credentials::OnOtherAccount;
 use crate::ports::reads::ChangeQuery;
-use crate::ports::store::{Annotation, Applied, Cursor, Doubt, Upserts};
+use crate::ports::store::{Annotation, Applied, ArchivedSite, Cursor, Doubt, Upserts};
 use crate::testkit::fixtures::{
-    Environment, action_item, environments_of, insert, malformed, returned, run_id, update,
+    Environment, OWNER_UID, action_item, environments_of, insert, malformed, returned, run_id,
+    update,
 };
 
 const WAIT: Duration = Duration::from_mins(1);
@@ -197,20 +201,96 @@ pub async fn the_archive_is_annotated(subject: &StoreSubject) {
     let archive = ScopeKey::new(key.team, Scope::ArchivedSites);
     let lease = subject.lease(archive, 3).await;
     let mut apply = unchanged(&lease);
-    let note = |n: u32, by: Option<&str>, probed| Annotation {
+    let note = |n: u32, by: Option<&str>, probed: Option<ProbeAnswer>| Annotation {
         id: site(n).external_id(),
         deleted_by: by.map(ToOwned::to_owned),
         deleted_at: None,
         probed,
     };
-    apply.annotations = vec![note(1, Some("bob"), Some(false)), note(2, None, Some(false))];
+    let unknown = Some(ProbeAnswer::Unknown);
+    apply.annotations = vec![note(1, Some("bob"), Some(ProbeAnswer::Gone)), note(2, None, unknown)];
     apply.wake = Some(Scope::Environments);
     subject.apply(&apply).await;
-    let work = subject.store.archive_work(key.team, 10).await.unwrap();
-    let order: Vec<_> = work.iter().map(|site| (site.id.as_str(), site.annotated)).collect();
-    assert_eq!(order, [("appid-00003", false), ("appid-00002", false), ("appid-00001", true)]);
-    assert!(work[0].probed_at.is_none() && work[1].probed_at.is_some());
+    let order = async || {
+        let work = subject.store.archive_work(key.team, 10).await.unwrap();
+        let site =
+            |site: ArchivedSite| (site.id.to_string(), site.annotated, site.probed_at.is_some());
+        work.into_iter().map(site).collect::<Vec<_>>()
+    };
+    let of = |n: u32, annotated, probed| (site(n).id, annotated, probed);
+    let never_asked_first = [of(3, false, false), of(1, true, true), of(2, false, true)];
+    assert_eq!(order().await, never_asked_first, "an annotation buys no place");
     assert!(subject.claims(key).await.is_some(), "the environments were woken");
+    let id = site(1).external_id();
+    let row = subject.reads.item(key.team, DataType::ArchivedSites, &id).await.unwrap().unwrap();
+    let columns: serde_json::Value = serde_json::from_str(&row.columns).unwrap();
+    assert_eq!(
+        (&columns["deleted_by"], &columns["last_probe_alive"]),
+        (&"bob".into(), &false.into())
+    );
+
+    // Told of without being asked for; asked for without an answer.
+    let lease = subject.lease_again(archive, 4).await;
+    let mut apply = unchanged(&lease);
+    apply.annotations = vec![note(3, Some("eve"), None), note(2, None, unknown)];
+    subject.apply(&apply).await;
+    let asked_longest_ago_next = [of(3, true, false), of(1, true, true), of(2, false, true)];
+    assert_eq!(order().await, asked_longest_ago_next);
+}
+
+/// What the key is refused is kept, shown, and forgotten with the key.
+pub async fn a_refusal_is_kept_and_shown(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = ScopeKey::new(TeamId(1), Scope::JobLogs);
+    let lease = subject.lease(key, 1).await;
+    assert!(lease.refused.is_empty());
+    let mut apply = unchanged(&lease);
+    let now = lease.database_now.replace_nanosecond(0).unwrap();
+    apply.refused.note(Capability::SearchActions, now);
+    apply.completeness = Completeness::Partial(PartialReason::CapabilityMissing);
+    apply.tables[0].verified = false;
+    subject.apply(&apply).await;
+    let status = subject.scope(key).await;
+    assert_eq!(status.refused.at(Capability::SearchActions), Some(now));
+    assert!(status.resting.is_none() && status.failures == 0 && status.last_full_at.is_none());
+    assert!(subject.scope(environments_of(1)).await.refused.is_empty(), "each scope for itself");
+    let facts = subject.reads.freshness(key.team, &[DataType::JobLogs]).await.unwrap();
+    assert_eq!(facts[0].verified_at, None, "nothing was verified");
+
+    let lease = subject.lease_again(key, 2).await;
+    assert_eq!(lease.refused.at(Capability::SearchActions), Some(now));
+    let mut apply = unchanged(&lease);
+    apply.refused.note(Capability::GetEnvInfo, now);
+    apply.refused.clear(Capability::SearchActions);
+    subject.apply(&apply).await;
+    let refused = subject.scope(key).await.refused;
+    assert_eq!(refused.iter().collect::<Vec<_>>(), [(Capability::GetEnvInfo, now)]);
+
+    let other = SecretString::from("another key".to_owned());
+    let refuse = OnOtherAccount::Refuse;
+    subject.credentials.replace(key.team, other, OWNER_UID, refuse, "test").await.unwrap();
+    assert!(subject.scope(key).await.refused.is_empty(), "another key may do other things");
+}
+
+/// A scheduled full that left a doubt comes again as a full once its wait is
+/// over, although nobody asked for it.
+pub async fn a_doubtful_full_comes_again_as_one(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    subject.load(key, 1, &[site(1)]).await;
+    let lease = subject.lease_again(key, 2).await;
+    assert_eq!((lease.mode, lease.requested_at), (Mode::Full, None));
+    let mut apply = unchanged(&lease);
+    apply.completeness = Completeness::Partial(PartialReason::Truncated);
+    apply.tables.iter_mut().for_each(|table| table.verified = false);
+    let failure = Failure::new(FailureClass::Retryable, "truncated", "the body ended early");
+    apply.doubt = Some(Doubt { failure, wait: Duration::from_secs(10), sustained: Sustained::No });
+    apply.due = lease.due;
+    subject.apply(&apply).await;
+    assert!(subject.claims(key).await.is_none(), "the doubt's wait comes first");
+    subject.pace.pass(Duration::from_secs(11)).await;
+    let lease = subject.lease(key, 3).await;
+    assert_eq!((lease.mode, lease.requested_at, lease.failures), (Mode::Full, None, 1));
 }
 
 /// A row that failed its schema stays served, in doubt.
@@ -228,6 +308,19 @@ pub async fn a_quarantined_row_is_served_with_a_doubt(subject: &StoreSubject) {
     assert_eq!(baseline.environments.len(), 1, "no row is made of what cannot be read");
 }
 
+/// A name that no table can hold costs its element, not the commit.
+pub async fn a_nonsense_name_fails_no_commit(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    let lease = subject.lease(key, 1).await;
+    let mut apply = listing(&lease, &[site(1)]);
+    apply.tables[0].quarantined = vec![malformed("appid\0-00007"), malformed("")];
+    subject.apply(&apply).await;
+    let baseline = subject.store.baseline(key).await.unwrap();
+    assert_eq!(baseline.environments.len(), 1);
+    assert!(!baseline.environments[&site(1).external_id()].flags.any());
+}
+
 /// Staged rows are flipped by the apply, the last of one id; before that, and
 /// after an overtaken apply, nobody sees them.
 pub async fn staged_rows_appear_with_the_commit(subject: &StoreSubject) {
@@ -238,7 +331,7 @@ pub async fn staged_rows_appear_with_the_commit(subject: &StoreSubject) {
     subject.store.stage(&lease.name, first).await.unwrap();
     let again = vec![insert(site(2).with_status(2).item())];
     subject.store.stage(&lease.name, again).await.unwrap();
-    assert!(subject.store.baseline(key).await.unwrap().is_empty());
+    assert!(subject.store.baseline(key).await.unwrap().environments.is_empty());
     let mut apply = unchanged(&lease);
     apply.tables[0].upserts = Upserts::Staged;
     apply.tables[1].upserts = Upserts::Staged;
@@ -357,13 +450,13 @@ pub async fn body_and_cursor_are_kept(subject: &StoreSubject) {
     let lease = subject.lease(key, 1).await;
     let mut apply = listing(&lease, &[site(1)]);
     apply.body = Some(RawVersion([7; 32]));
-    let cursor = Cursor { history_until: Some(lease.database_now), tracking_refused: true };
-    apply.cursor = Some(cursor.clone());
+    let cursor = Cursor { history_until: Some(lease.database_now), ahead_ms: -7 };
+    apply.cursor = Some(cursor);
     subject.apply(&apply).await;
     assert_eq!(subject.store.baseline(key).await.unwrap().body, Some(RawVersion([7; 32])));
     let lease = subject.lease_again(key, 2).await;
     let kept = lease.cursor.as_ref().expect("kept");
-    assert!(kept.tracking_refused);
+    assert_eq!(kept.ahead_ms, -7);
     assert_eq!(lease.expected, Some(1));
     let mut apply = unchanged(&lease);
     apply.tables[0].upserts = Upserts::Inline(vec![update(site(1).with_status(2).item())]);
@@ -384,7 +477,7 @@ pub async fn actions_are_appended_and_known(subject: &StoreSubject) {
     let ids = [items[1].id.clone(), ExternalId::from("404")];
     let known = subject.store.known(key.team, DataType::JobLogs, &ids).await.unwrap();
     assert_eq!(known, [(items[1].id.clone(), items[1].source_version)]);
-    assert!(subject.store.baseline(key).await.unwrap().is_empty());
+    assert!(subject.store.baseline(key).await.unwrap().environments.is_empty());
 }
 
 /// One team's commit touches nothing of another's, even with the same ids.
@@ -411,7 +504,8 @@ macro_rules! store_apply_exam {
             verified_at_is_when_the_request_was_sent, an_unverified_table_keeps_its_time,
             a_missing_row_is_served_with_a_doubt,
             a_stale_environment_is_archived_until_it_returns, the_archive_is_annotated,
-            a_quarantined_row_is_served_with_a_doubt, staged_rows_appear_with_the_commit,
+            a_quarantined_row_is_served_with_a_doubt, a_nonsense_name_fails_no_commit, staged_rows_appear_with_the_commit,
+            a_refusal_is_kept_and_shown, a_doubtful_full_comes_again_as_one,
             a_change_can_be_undone, a_doubtful_commit_settles_nothing, doubt_without_end_pauses_the_scope, body_and_cursor_are_kept,
             actions_are_appended_and_known, teams_are_isolated);
     };

@@ -123,7 +123,7 @@ pub async fn an_open_circuit_keeps_its_teams_back(subject: &StoreSubject) {
     subject.with_teams(&[1]).await;
     let platform: PlatformId = subject.teams.list().await.unwrap()[0].platform;
     let open_for = Duration::from_mins(1);
-    assert!(subject.platforms.connection_failed(platform, 1, open_for).await.unwrap());
+    assert!(subject.platforms.connection_failed(platform, 1, open_for, "no answer").await.unwrap());
     assert!(subject.claim().await.is_empty());
     subject.pace.pass(open_for + Duration::from_secs(1)).await;
     // One state may go first, as the probe, and the others after it.

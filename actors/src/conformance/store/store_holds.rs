@@ -126,12 +126,64 @@ pub async fn listings_move_a_hold(subject: &StoreSubject) {
     subject.pace.pass(Duration::from_secs(1)).await;
 }
 
+/// A second set joins the one that waits: it is told anew, and agreement begins
+/// anew, spaced from then on.
+pub async fn a_hold_that_grows_begins_anew(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    subject.load(key, 1, &sites()).await;
+    let hold = |ids: &[ExternalId], of, reason: &str| HoldChange::Open {
+        data_type: DataType::Environments,
+        items: ids.to_vec(),
+        of,
+        reason: reason.to_owned(),
+    };
+    change(subject, 2, hold(&ids()[..4], 6, "over_percentage")).await;
+    let first = subject.store.baseline(key).await.unwrap().holds.remove(0);
+    assert_eq!((first.enlarged_at, first.last_agreed_at), (None, None));
+    assert_eq!(first.last_word_at(), first.created_at);
+
+    change(subject, 3, HoldChange::Agree { id: first.id }).await;
+    let agreed = subject.store.baseline(key).await.unwrap().holds.remove(0);
+    assert_eq!(agreed.agreeing_listings, 1);
+    let apart = agreed.last_word_at() - agreed.created_at;
+    assert!(apart >= Duration::from_hours(2), "the listing that agreed counts: {apart}");
+
+    let lease = subject.lease_again(key, 4).await;
+    let mut apply = unchanged(&lease);
+    // One of them is in it already.
+    apply.holds = vec![hold(&ids()[3..], 5, "empty_listing")];
+    let Applied::Committed { held, .. } = subject.store.apply(&apply).await.unwrap() else {
+        panic!("overtaken")
+    };
+    assert_eq!(held, [first.id]);
+    let grown = subject.store.baseline(key).await.unwrap().holds.remove(0);
+    assert_eq!((grown.id, grown.items.len(), grown.agreeing_listings), (first.id, 6, 0));
+    assert_eq!(grown.last_agreed_at, None);
+    assert_eq!(Some(grown.last_word_at()), grown.enlarged_at);
+    let apart = grown.last_word_at() - grown.created_at;
+    assert!(apart >= Duration::from_hours(4), "spacing counts from the growth: {apart}");
+    let rows = subject.reads.holds(key.team, false).await.unwrap();
+    assert_eq!((rows[0].of, rows[0].reason.as_str()), (5, "empty_listing"));
+    let told: Vec<_> = subject
+        .events(key.team)
+        .await
+        .into_iter()
+        .filter_map(|event| match event.body {
+            EventBody::RemovalsHeld(held) => Some((held.hold_id, held.count, held.of)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(first.id, 4, 6), (first.id, 6, 5)]);
+}
+
 /// Tests of holds through [`Store`](crate::ports::store::Store).
 #[macro_export]
 macro_rules! store_holds_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, store_holds:
             a_held_set_is_shown_and_told, a_released_set_binds_until_it_is_carried_out,
-            a_rejected_set_is_served_on, listings_move_a_hold);
+            a_rejected_set_is_served_on, listings_move_a_hold,
+            a_hold_that_grows_begins_anew);
     };
 }

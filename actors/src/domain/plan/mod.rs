@@ -74,7 +74,6 @@ struct SeenEnvironment {
 #[derive(Debug)]
 pub struct Planner<'b> {
     baseline: &'b Baseline,
-    first_load: bool,
     children: HashMap<&'b ExternalId, Vec<&'b ExternalId>>,
     environments: HashMap<ExternalId, SeenEnvironment>,
     nodes: HashMap<ExternalId, Outcome>,
@@ -82,7 +81,7 @@ pub struct Planner<'b> {
     node_counts: Counts,
     quarantined: Vec<Malformed>,
     doubt: Completeness,
-    nodes_doubt: Completeness,
+    nodes_unidentified: bool,
     duplicates: u64,
 }
 
@@ -91,8 +90,10 @@ pub struct Planner<'b> {
 pub struct Absence {
     /// The listing's own completeness and the planner's doubts together.
     pub completeness: Completeness,
-    /// The same for nodes: also partial when a node could not be identified.
-    pub nodes_completeness: Completeness,
+    /// Whether it speaks for every live node, too: not when a node could not
+    /// be identified, nor when an environment that has nodes in the mirror was
+    /// shown without a word on them.
+    pub nodes_complete: bool,
     /// Whether the listing showed no environment at all.
     pub empty: bool,
     /// Live environments that a complete listing lacks, by id. Empty when the
@@ -128,7 +129,7 @@ pub struct NodesLeft {
 
 impl<'b> Planner<'b> {
     /// Starts a plan against what the mirror holds.
-    pub fn new(baseline: &'b Baseline, first_load: bool) -> Self {
+    pub fn new(baseline: &'b Baseline) -> Self {
         let mut children: HashMap<&ExternalId, Vec<&ExternalId>> = HashMap::new();
         for (id, row) in &baseline.nodes {
             if let (Some(parent), false) = (&row.parent, row.flags.stale) {
@@ -137,7 +138,6 @@ impl<'b> Planner<'b> {
         }
         Self {
             baseline,
-            first_load,
             children,
             environments: HashMap::with_capacity(baseline.environments.len()),
             nodes: HashMap::with_capacity(baseline.nodes.len()),
@@ -145,14 +145,9 @@ impl<'b> Planner<'b> {
             node_counts: Counts::default(),
             quarantined: Vec::new(),
             doubt: Completeness::Complete,
-            nodes_doubt: Completeness::Complete,
+            nodes_unidentified: false,
             duplicates: 0,
         }
-    }
-
-    /// Whether changes are worth a change row: a first load writes none.
-    pub const fn wants_changes(&self) -> bool {
-        !self.first_load
     }
 
     /// Environments and nodes seen so far, for progress.
@@ -271,7 +266,7 @@ impl<'b> Planner<'b> {
             (None, true) => {
                 self.node_counts.listed += 1;
                 self.node_counts.quarantined += 1;
-                self.nodes_doubt = Completeness::Partial(PartialReason::UnidentifiedElement);
+                self.nodes_unidentified = true;
                 match parent.and_then(|id| self.environments.get_mut(id)) {
                     Some(seen) => seen.nodes = NodesSeen::Unknown,
                     None => self.doubt = Completeness::Partial(PartialReason::UnidentifiedElement),
@@ -299,22 +294,46 @@ impl<'b> Planner<'b> {
         recount(&mut self.node_counts, before, outcome);
     }
 
+    /// Whether an environment was read in a form that says nothing of the live
+    /// nodes that the mirror has of it. An outline never does, and whoever reads
+    /// outlines knows that.
+    fn silent_on_nodes(&self) -> bool {
+        self.environments.iter().any(|(id, seen)| {
+            seen.nodes == NodesSeen::Unknown
+                && seen.outcome != Outcome::Outlined
+                && self
+                    .children
+                    .get(id)
+                    .is_some_and(|nodes| nodes.iter().any(|node| !self.nodes.contains_key(*node)))
+        })
+    }
+
     /// Ends the plan with the listing's own word on its completeness.
     pub fn finish(self, listing: Completeness) -> Absence {
         let completeness = listing.and(self.doubt.clone());
-        let nodes_completeness = completeness.clone().and(self.nodes_doubt.clone());
+        let nodes_complete =
+            completeness.is_complete() && !self.nodes_unidentified && !self.silent_on_nodes();
+        let (environments, nodes) = (&self.environments, &self.nodes);
+        let mut quarantined = self.quarantined;
+        // Of an element listed twice the last form counts: one that was read after all is good.
+        quarantined.retain(|bad| {
+            bad.id.as_ref().is_none_or(|id| match bad.data_type {
+                DataType::Nodes => nodes.get(id) == Some(&Outcome::Quarantined),
+                _ => environments.get(id).is_some_and(|s| s.outcome == Outcome::Quarantined),
+            })
+        });
         let mut absence = Absence {
             empty: self.environments.is_empty() && self.environment_counts.quarantined == 0,
             environments: Vec::new(),
             seen: Vec::new(),
             nodes: Vec::new(),
             populated: Vec::new(),
-            quarantined: self.quarantined,
+            quarantined,
             environment_counts: self.environment_counts,
             node_counts: self.node_counts,
             duplicates: self.duplicates,
             completeness,
-            nodes_completeness,
+            nodes_complete,
         };
         let complete = absence.completeness.is_complete();
         for (id, row) in &self.baseline.environments {

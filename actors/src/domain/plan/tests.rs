@@ -24,7 +24,7 @@ fn missing() -> RowFlags {
 #[test]
 fn equal_rows_are_not_written() {
     let mirror = mirror(&[("a", &["1", "2"]), ("b", &[])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     assert_eq!(planner.accept(listed(element("a", &["1", "2"]))), []);
     assert_eq!(planner.accept(Element::Same(id("b"))), []);
     let absence = complete(planner);
@@ -36,7 +36,7 @@ fn equal_rows_are_not_written() {
 #[test]
 fn new_and_different_rows_are() {
     let mirror = mirror(&[("a", &["1"])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     let mut changed = element("a", &["1", "2"]);
     changed.environment = environment_item("a", "2");
     let planned = planner.accept(listed(changed));
@@ -61,7 +61,7 @@ fn an_equal_row_in_doubt_is_written_to_clear_the_doubt() {
         for row in mirror.environments.values_mut().chain(mirror.nodes.values_mut()) {
             row.flags = flags;
         }
-        let mut planner = Planner::new(&mirror, false);
+        let mut planner = Planner::new(&mirror);
         let planned = planner.accept(listed(element("a", &["1"])));
         assert_eq!(kinds(&planned), [("a", kind), ("1", kind)]);
         let counts = planner.counts();
@@ -74,7 +74,7 @@ fn an_equal_row_in_doubt_is_written_to_clear_the_doubt() {
 fn only_a_complete_listing_names_absences() {
     let mirror = mirror(&[("a", &["1", "2"]), ("b", &["3"]), ("c", &["4"])]);
     let run = |completeness| {
-        let mut planner = Planner::new(&mirror, false);
+        let mut planner = Planner::new(&mirror);
         planner.accept(listed(element("a", &["1"])));
         planner.accept(listed(element("c", &[])));
         planner.finish(completeness)
@@ -95,7 +95,7 @@ fn only_a_complete_listing_names_absences() {
 #[test]
 fn an_absent_nodes_key_is_unknown_and_never_empty() {
     let mirror = mirror(&[("a", &["1", "2"])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     let mut bare = element("a", &[]);
     bare.nodes = None;
     bare.environment = environment_item("a", "2");
@@ -104,12 +104,56 @@ fn an_absent_nodes_key_is_unknown_and_never_empty() {
     assert_eq!(planned[0].item.raw_version, None, "recognising it later would vouch for nodes");
     let absence = complete(planner);
     assert_eq!((absence.nodes.len(), absence.populated.len()), (0, 0));
+    assert!(absence.completeness.is_complete(), "the environment itself was read");
+    assert!(!absence.nodes_complete, "nobody spoke for its nodes");
+}
+
+#[test]
+fn silence_on_nodes_is_a_doubt_only_where_there_are_some() {
+    let with = |listing: &dyn Fn(&mut Planner<'_>)| {
+        let mut mirror = mirror(&[("a", &["1"]), ("b", &[]), ("c", &["2"])]);
+        mirror.nodes.get_mut("2").expect("row").flags.stale = true;
+        let mut planner = Planner::new(&mirror);
+        listing(&mut planner);
+        complete(planner).nodes_complete
+    };
+    let bare = |name| {
+        let mut bare = element(name, &[]);
+        bare.nodes = None;
+        listed(bare)
+    };
+    let garbled = |name| Element::Malformed(malformed(DataType::Environments, Some(name)));
+    for element in [bare, garbled] {
+        assert!(!with(&|planner| drop(planner.accept(element("a")))));
+        for without in ["b", "c", "new"] {
+            assert!(with(&|planner| drop(planner.accept(element(without)))), "{without}");
+        }
+        // Of an element listed twice the last one counts.
+        assert!(with(&|planner| {
+            planner.accept(element("a"));
+            planner.accept(listed(super::super::sample::element("a", &["1"])));
+        }));
+        // Its only node turned up elsewhere.
+        assert!(with(&|planner| {
+            planner.accept(element("a"));
+            planner.accept(listed(super::super::sample::element("b", &["1"])));
+        }));
+        // A delta refetched it, and heard nothing of its nodes.
+        assert!(!with(&|planner| {
+            planner.accept_outline(&id("a"), &version("1"), 1);
+            planner.accept(element("a"));
+        }));
+    }
+    // What was seen in outline only is the delta's own business.
+    assert!(with(&|planner| {
+        planner.accept_outline(&id("a"), &version("1"), 1);
+    }));
 }
 
 #[test]
 fn what_fails_its_schema_is_seen_and_set_aside() {
     let mirror = mirror(&[("a", &["1", "2"]), ("b", &["3"])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     let mut half = element("a", &["1"]);
     half.malformed_nodes.push(malformed(DataType::Nodes, Some("2")));
     planner.accept(listed(half));
@@ -117,19 +161,46 @@ fn what_fails_its_schema_is_seen_and_set_aside() {
     let absence = complete(planner);
     assert_eq!((absence.environments.len(), absence.nodes.len()), (0, 0));
     assert_eq!(absence.quarantined.len(), 2);
-    assert!(absence.completeness.is_complete() && absence.nodes_completeness.is_complete());
+    assert!(absence.completeness.is_complete(), "both environments were there");
+    assert!(!absence.nodes_complete, "b as a whole cannot be read, and 3 is one of its nodes");
+}
+
+#[test]
+fn of_a_broken_and_a_good_form_the_last_one_counts() {
+    let broken = |name| Element::Malformed(malformed(DataType::Environments, Some(name)));
+    let with_broken_node = || {
+        let mut half = element("a", &[]);
+        half.malformed_nodes.push(malformed(DataType::Nodes, Some("1")));
+        listed(half)
+    };
+    let refused = |elements: [Element; 2]| {
+        let mirror = mirror(&[("a", &["1"])]);
+        let mut planner = Planner::new(&mirror);
+        for element in elements {
+            planner.accept(element);
+        }
+        let absence = complete(planner);
+        let refused: Vec<_> = absence.quarantined.into_iter().filter_map(|bad| bad.id).collect();
+        let counts = [absence.environment_counts, absence.node_counts];
+        (refused, counts.map(|counts| counts.quarantined))
+    };
+    let good = || listed(element("a", &["1"]));
+    assert_eq!(refused([broken("a"), good()]), (vec![], [0, 0]));
+    assert_eq!(refused([good(), broken("a")]), (vec![id("a")], [1, 0]));
+    assert_eq!(refused([with_broken_node(), good()]), (vec![], [0, 0]));
+    assert_eq!(refused([good(), with_broken_node()]), (vec![id("1")], [0, 1]));
 }
 
 #[test]
 fn a_node_without_identity_makes_no_other_node_missing() {
     let mirror = mirror(&[("a", &["1", "2"]), ("b", &["3"])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     let mut half = element("a", &["1"]);
     half.malformed_nodes.push(malformed(DataType::Nodes, None));
     planner.accept(listed(half));
     planner.accept(listed(element("b", &[])));
     let absence = complete(planner);
-    assert!(absence.completeness.is_complete() && !absence.nodes_completeness.is_complete());
+    assert!(absence.completeness.is_complete() && !absence.nodes_complete);
     assert_eq!(absence.nodes.len(), 1, "only b's own answer says something");
     assert_eq!(absence.nodes[0].environment, id("b"));
 }
@@ -137,7 +208,7 @@ fn a_node_without_identity_makes_no_other_node_missing() {
 #[test]
 fn an_environment_without_identity_makes_the_listing_partial() {
     let mirror = mirror(&[("a", &[])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     planner.accept(Element::Malformed(malformed(DataType::Environments, None)));
     let absence = complete(planner);
     assert_eq!(absence.completeness, Completeness::Partial(PartialReason::UnidentifiedElement));
@@ -148,7 +219,7 @@ fn an_environment_without_identity_makes_the_listing_partial() {
 #[test]
 fn of_an_element_listed_twice_the_last_wins_and_counts_once() {
     let mirror = mirror(&[("a", &["1"])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     let mut other = element("a", &["1"]);
     other.environment = environment_item("a", "2");
     assert_eq!(kinds(&planner.accept(listed(other))), [("a", UpsertKind::Update)]);
@@ -167,7 +238,7 @@ fn an_outline_asks_for_what_may_have_changed() {
     let mut mirror = mirror(&[("a", &["1"]), ("b", &["2"]), ("c", &[]), ("d", &[]), ("e", &[])]);
     mirror.nodes.get_mut("2").expect("row").flags = missing();
     mirror.environments.get_mut("d").expect("row").flags.stale = true;
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     let mut outline =
         |name: &str, form, status| planner.accept_outline(&id(name), &version(form), status);
     assert_eq!(outline("a", "1", 1), OutlineVerdict::Same);
@@ -186,7 +257,7 @@ fn an_outline_asks_for_what_may_have_changed() {
 #[test]
 fn a_node_that_moved_is_written_and_has_not_left() {
     let mirror = mirror(&[("a", &["1"]), ("b", &[])]);
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     planner.accept(listed(element("a", &[])));
     let planned = planner.accept(listed(element("b", &["1"])));
     assert_eq!(kinds(&planned), [("1", UpsertKind::Update)]);
@@ -228,14 +299,13 @@ fn bytes_are_recognised_only_while_they_say_what_the_mirror_says() {
 #[test]
 fn nodes_carry_the_raw_version_of_their_element() {
     let mirror = Baseline::default();
-    let mut planner = Planner::new(&mirror, true);
+    let mut planner = Planner::new(&mirror);
     let mut first = element("a", &["1"]);
     first.environment.raw_version = Some(raw("bytes"));
     let planned = planner.accept(listed(first.clone()));
     assert!(planned.iter().all(|row| row.item.raw_version == Some(raw("bytes"))));
     let again = planner.accept(listed(first));
     assert!(again.iter().all(|row| row.item.raw_version.is_none()), "a repeated element");
-    assert!(!planner.wants_changes());
 }
 
 /// A small world in which everything may happen.
@@ -297,7 +367,7 @@ proptest! {
         for (run, world) in worlds.iter().enumerate() {
             for repeat in 0..2 {
                 let shortcuts = mirror.shortcuts();
-                let mut planner = Planner::new(&mirror, run == 0);
+                let mut planner = Planner::new(&mirror);
                 let mut planned = Vec::new();
                 for element in world {
                     let raw = bytes(element);

@@ -13,6 +13,7 @@ use crate::domain::baseline::{Baseline, HoldState, RowFlags, StoredHold};
 use crate::domain::ids::{ExternalId, HoldId};
 use crate::domain::plan::Planner;
 use crate::domain::sample::*;
+use crate::domain::scope::DataType;
 use crate::domain::snapshot::{Completeness, PartialReason};
 
 const ROWS: usize = 30;
@@ -68,6 +69,20 @@ struct Evidence {
     lacked: Vec<OffsetDateTime>,
 }
 
+impl Evidence {
+    /// How many opinions those listings are: one a gap.
+    fn opinions(&self, gap: Duration) -> usize {
+        let mut last: Option<OffsetDateTime> = None;
+        let mut count = 0;
+        for at in &self.lacked {
+            if last.is_none_or(|last| *at >= last + gap) {
+                (last, count) = (Some(*at), count + 1);
+            }
+        }
+        count
+    }
+}
+
 struct Model {
     rules: RemovalRules,
     now: OffsetDateTime,
@@ -120,7 +135,7 @@ impl Model {
             Completeness::Partial(PartialReason::Truncated)
         };
         let before = self.mirror.clone();
-        let mut planner = Planner::new(&before, false);
+        let mut planner = Planner::new(&before);
         for id in all.iter().filter(|id| !lacked.contains(*id)) {
             for row in planner.accept(listed(element(id.as_str(), &[]))) {
                 let stored = self.mirror.environments.get_mut(&row.item.id).expect("row");
@@ -169,7 +184,8 @@ impl Model {
         for (id, reason) in &decision.stale {
             prop_assert!(ids.insert(id.clone()), "{} twice", id);
             prop_assert!(live.contains(id) && lacked.contains(id), "{} was there", id);
-            let lacked = &self.evidence[id].lacked;
+            let evidence = &self.evidence[id];
+            let lacked = &evidence.lacked;
             prop_assert!(
                 lacked.len() >= 2 || (lacked.len() == 1 && confirmed(id)),
                 "{id} went by {reason:?} with {lacked:?}"
@@ -184,7 +200,8 @@ impl Model {
                 .any(|hold| hold.state == HoldState::Held && hold.items.contains(id));
             if waited && !confirmed(id) {
                 let enough = 1 + self.rules.release_after as usize;
-                prop_assert!(lacked.len() >= enough, "{} left its hold by {:?}", id, lacked);
+                let opinions = evidence.opinions(self.rules.confirm_gap);
+                prop_assert!(opinions >= enough, "{} left its hold by {:?}", id, lacked);
             }
             let rejected = self.mirror.holds.iter().any(|hold| {
                 hold.state == HoldState::Rejected
@@ -221,20 +238,13 @@ impl Model {
         }
         for change in decision.holds {
             match change {
-                HoldChange::Open { data_type, items, .. } => {
-                    let id = HoldId(self.next_hold);
-                    self.next_hold += 1;
-                    self.mirror.holds.push(StoredHold {
-                        id,
-                        data_type,
-                        state: HoldState::Held,
-                        items,
-                        agreeing_listings: 0,
-                        created_at: self.now,
-                        decided_at: None,
-                    });
+                HoldChange::Open { data_type, items, .. } => self.open(data_type, items),
+                HoldChange::Agree { id } => {
+                    let now = self.now;
+                    let hold = self.hold(id);
+                    hold.agreeing_listings += 1;
+                    hold.last_agreed_at = Some(now);
                 }
-                HoldChange::Agree { id } => self.hold(id).agreeing_listings += 1,
                 HoldChange::Release { id } => self.hold(id).state = HoldState::Released,
                 HoldChange::Expire { id } => self.hold(id).state = HoldState::Expired,
                 HoldChange::Shrink { id, returned } => {
@@ -243,6 +253,29 @@ impl Model {
             }
         }
         self.mirror.holds.retain(|hold| hold.state != HoldState::Expired);
+    }
+
+    /// One set waits at a time: what is held besides enlarges it.
+    fn open(&mut self, data_type: DataType, items: Vec<ExternalId>) {
+        let now = self.now;
+        if let Some(hold) = self.mirror.holds.iter_mut().find(|h| h.state == HoldState::Held) {
+            hold.items.extend(items);
+            (hold.agreeing_listings, hold.last_agreed_at) = (0, None);
+            hold.enlarged_at = Some(now);
+            return;
+        }
+        self.mirror.holds.push(StoredHold {
+            id: HoldId(self.next_hold),
+            data_type,
+            state: HoldState::Held,
+            items,
+            agreeing_listings: 0,
+            created_at: now,
+            enlarged_at: None,
+            last_agreed_at: None,
+            decided_at: None,
+        });
+        self.next_hold += 1;
     }
 
     fn hold(&mut self, id: HoldId) -> &mut StoredHold {

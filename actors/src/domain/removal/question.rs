@@ -192,13 +192,13 @@ pub(super) fn binds(hold: &StoredHold, rules: &RemovalRules, now: OffsetDateTime
 }
 
 /// Two listings count as two only when they are far enough apart: a burst of
-/// refreshes in one bad minute is one opinion.
+/// refreshes in one bad minute is one opinion, whenever that minute comes.
 pub(super) fn counts_as_another(
     hold: &StoredHold,
     rules: &RemovalRules,
     now: OffsetDateTime,
 ) -> bool {
-    now >= hold.created_at + rules.confirm_gap * (hold.agreeing_listings + 1)
+    now >= hold.last_word_at() + rules.confirm_gap
 }
 
 /// Rows by id, for looking answers up.

@@ -115,7 +115,8 @@ impl MissingReason {
 /// What becomes of a hold, or that a new one is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum HoldChange {
-    /// Hold this set.
+    /// Hold this set. While one of its table waits, the set joins that one, and
+    /// agreement counts anew for the larger set.
     Open {
         /// environments or nodes
         data_type: DataType,

@@ -36,7 +36,7 @@ fn listing(baseline: &Baseline, shown: std::ops::Range<usize>) -> Absence {
 }
 
 fn partial(baseline: &Baseline, shown: std::ops::Range<usize>, how: Completeness) -> Absence {
-    let mut planner = Planner::new(baseline, false);
+    let mut planner = Planner::new(baseline);
     for name in names(shown) {
         planner.accept(Element::Same(id(name)));
     }
@@ -67,6 +67,8 @@ fn hold(state: HoldState, items: std::ops::Range<usize>, agreeing: u32) -> Store
         items: names(items).into_iter().map(id).collect(),
         agreeing_listings: agreeing,
         created_at: NOW,
+        enlarged_at: None,
+        last_agreed_at: None,
         decided_at: (state != HoldState::Held).then_some(NOW),
     }
 }
@@ -215,7 +217,14 @@ fn two_later_listings_release_a_hold() {
     assert_eq!(first.holds, [HoldChange::Agree { id: HoldId(7) }]);
     assert_eq!((first.stale.len(), first.missing.len()), (0, 0));
     mirror.holds[0].agreeing_listings = 1;
+    mirror.holds[0].last_agreed_at = Some(NOW + GAP);
     assert_eq!(run(&mirror, 0..50, NOW + GAP), Decision::default(), "still one opinion");
+    // However late the first of a burst comes, the burst is one opinion.
+    let mut late = mirror.clone();
+    late.holds[0].last_agreed_at = Some(NOW + GAP * 5);
+    let soon = NOW + GAP * 6 - Duration::from_nanos(1);
+    assert_eq!(run(&late, 0..50, soon), Decision::default(), "two refreshes, seconds apart");
+    assert_eq!(run(&late, 0..50, NOW + GAP * 6).stale.len(), 50);
     let second = run(&mirror, 0..50, NOW + GAP * 2);
     assert_eq!(second.holds, [HoldChange::Release { id: HoldId(7) }]);
     assert_eq!(second.stale.len(), 50);
@@ -227,6 +236,19 @@ fn two_later_listings_release_a_hold() {
     assert_eq!(returned.stale, []);
     let returned = run(&mirror, 0..100, NOW + GAP * 2);
     assert_eq!(returned.holds, [HoldChange::Expire { id: HoldId(7) }]);
+}
+
+#[test]
+fn rows_that_join_a_hold_are_held_as_long_as_the_first() {
+    let mut mirror = team(100);
+    mark_missing(&mut mirror, 40..100, NOW);
+    mirror.holds.push(hold(HoldState::Held, 40..100, 0));
+    let joined = NOW + GAP * 9;
+    mirror.holds[0].enlarged_at = Some(joined);
+    let run = |mirror: &Baseline, now| decide(&ask(mirror, &listing(mirror, 0..40), now), &[]);
+    let soon = joined + GAP - Duration::from_nanos(1);
+    assert_eq!(run(&mirror, soon), Decision::default(), "a refresh after it grew");
+    assert_eq!(run(&mirror, joined + GAP).holds, [HoldChange::Agree { id: HoldId(7) }]);
 }
 
 #[test]
@@ -267,7 +289,7 @@ fn while_a_set_is_in_doubt_other_rows_go_by_their_own_answer_only() {
 }
 
 fn nodes_after(mirror: &Baseline, emptied: std::ops::Range<usize>, size: usize) -> NodesDecision {
-    let mut planner = Planner::new(mirror, false);
+    let mut planner = Planner::new(mirror);
     for (number, name) in names(0..size).into_iter().enumerate() {
         let node = format!("{name}-node");
         let nodes: &[&str] = if emptied.contains(&number) { &[] } else { &[&node] };
@@ -290,7 +312,7 @@ fn a_node_is_gone_when_its_environment_says_so() {
 fn the_account_is_checked_when_anything_is_absent() {
     let mirror = team(2);
     assert!(!ask(&mirror, &listing(&mirror, 0..2), NOW).needs_account_check());
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     planner.accept(listed(element("e00", &[])));
     planner.accept(listed(element("e01", &["e01-node"])));
     let absence = planner.finish(Completeness::Complete);
@@ -310,7 +332,7 @@ fn autoscaling_is_no_accident() {
         mirror.nodes.extend(one.nodes);
         planned.push(listed(element(&name, &all[..1])));
     }
-    let mut planner = Planner::new(&mirror, false);
+    let mut planner = Planner::new(&mirror);
     for element in planned {
         planner.accept(element);
     }
@@ -343,6 +365,9 @@ fn a_hold_on_nodes_moves_like_the_others() {
     let decision = nodes_after(&mirror, 0..5, 10);
     assert_eq!(decision.holds, [HoldChange::Release { id: HoldId(7) }]);
     assert_eq!(decision.stale.len(), 5);
+    mirror.holds[0].last_agreed_at = Some(NOW + GAP * 9 - Duration::from_secs(1));
+    assert_eq!(nodes_after(&mirror, 0..5, 10), NodesDecision::default(), "a burst");
+    mirror.holds[0].last_agreed_at = None;
     mirror.holds[0].agreeing_listings = 0;
     let decision = nodes_after(&mirror, 0..5, 10);
     assert_eq!(decision.holds, [HoldChange::Agree { id: HoldId(7) }]);

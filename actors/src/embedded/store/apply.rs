@@ -99,8 +99,9 @@ impl Tables {
         state.last_success_at = Some(now);
         state.last_mode = Some(apply.mode);
         if apply.cursor.is_some() {
-            state.cursor.clone_from(&apply.cursor);
+            state.cursor = apply.cursor;
         }
+        state.refused.clone_from(&apply.refused);
         if let Some(doubt) = &apply.doubt {
             state.failed(&doubt.failure, now);
             state.sustain(doubt.sustained, now);

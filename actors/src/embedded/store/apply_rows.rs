@@ -1,12 +1,14 @@
 //! The rows of a commit: upserts, marks, archive, change rows.
 
+use std::collections::BTreeMap;
+
 use time::OffsetDateTime;
 
 use super::apply::Commit;
 use super::db::{Archived, Quarantined, Row, Tables};
 use crate::domain::item::{Item, Malformed};
 use crate::domain::removal::{MissingReason, StaleReason};
-use crate::domain::{DataType, ExternalId, TeamId};
+use crate::domain::{DataType, ExternalId, Mode, TeamId};
 use crate::ports::reads::ChangeRow;
 use crate::ports::store::{Change, TableApply, Upsert, UpsertKind, Upserts};
 
@@ -26,8 +28,14 @@ impl Tables {
         for (id, reason) in &table.stale {
             self.mark_stale(commit, table.data_type, id, *reason);
         }
-        for malformed in &table.quarantined {
-            self.set_aside(commit, malformed);
+        // Of one name the last refusal stays.
+        let refused: BTreeMap<ExternalId, &Malformed> =
+            table.quarantined.iter().map(|bad| (name_of(bad), bad)).collect();
+        if table.verified && commit.apply.mode == Mode::Full {
+            self.settle_quarantine(lease.key.team, table.data_type, &refused);
+        }
+        for (id, malformed) in refused {
+            self.set_aside(commit, id, malformed);
         }
         if table.verified {
             let entry = self.verified.entry((lease.key.team, table.data_type)).or_default();
@@ -113,8 +121,10 @@ impl Tables {
             row.missing = None;
             row.needs_validation = false;
             row.held = false;
+            row.quarantined = false;
             row.fence = commit.apply.lease.fence;
         }
+        self.quarantine.remove(&(team, data_type, id.clone()));
         self.note_change(commit, data_type, id.clone(), "stale", None);
     }
 
@@ -150,11 +160,28 @@ impl Tables {
         self.archive.entry(team).or_default().insert(id.clone(), site);
     }
 
-    fn set_aside(&mut self, commit: &Commit<'_>, malformed: &Malformed) {
+    /// A complete listing has shown every element: what it did not refuse is no
+    /// longer refused, but for rows that are served in the place of a form that
+    /// failed.
+    fn settle_quarantine(
+        &mut self,
+        team: TeamId,
+        data_type: DataType,
+        refused: &BTreeMap<ExternalId, &Malformed>,
+    ) {
+        let rows = self.rows.get(&(team, data_type));
+        let still = |id: &ExternalId| {
+            let row = rows.and_then(|rows| rows.get(id));
+            row.is_some_and(|row| row.stale.is_none() && row.quarantined)
+        };
+        self.quarantine.retain(|(of, table, id), _| {
+            *of != team || *table != data_type || refused.contains_key(id) || still(id)
+        });
+    }
+
+    fn set_aside(&mut self, commit: &Commit<'_>, id: ExternalId, malformed: &Malformed) {
         let team = commit.apply.lease.key.team;
         let fence = commit.apply.lease.fence;
-        // An element without an id shares one place per table: it cannot be told apart.
-        let id = malformed.id.clone().unwrap_or_else(|| ExternalId::from(""));
         if let Some(row) = self.row_mut(team, malformed.data_type, &id) {
             row.needs_validation = true;
             row.quarantined = true;
@@ -208,8 +235,8 @@ impl Tables {
             if annotation.deleted_at.is_some() {
                 site.deleted_at = annotation.deleted_at;
             }
-            if let Some(alive) = annotation.probed {
-                site.probed = Some((commit.sent, alive));
+            if annotation.probed.is_some() {
+                site.probed = Some((commit.sent, annotation.alive()));
             }
         }
     }
@@ -240,6 +267,11 @@ fn fresh_row(commit: &Commit<'_>, item: Item, first_seen_at: OffsetDateTime) -> 
         held: false,
         quarantined: false,
     }
+}
+
+/// An element without an id shares one place per table: it cannot be told apart.
+fn name_of(malformed: &Malformed) -> ExternalId {
+    malformed.id.clone().unwrap_or_else(|| ExternalId::from(""))
 }
 
 /// The environment of a stored node or action.

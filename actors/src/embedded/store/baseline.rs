@@ -70,7 +70,7 @@ impl Tables {
                 probed_at: site.probed.map(|(at, _)| at),
             })
             .collect();
-        wanted.sort_by_key(|site| (site.annotated, site.probed_at, site.archived_at));
+        wanted.sort_by(|a, b| (a.probed_at, &a.id).cmp(&(b.probed_at, &b.id)));
         wanted.truncate(limit as usize);
         wanted
     }

@@ -54,7 +54,7 @@ impl Credentials for MemoryStore {
             row.owner_uid = Some(owner_uid);
             row.auth = None;
         }
-        tables.forgive_key(team, now);
+        tables.begin_with_key(team, now);
         Ok(())
     }
 
@@ -99,7 +99,7 @@ impl Credentials for MemoryStore {
         let row = tables.teams.get_mut(&team).ok_or_else(|| no_team(team))?;
         let cleared = row.auth.take().is_some();
         if cleared {
-            tables.forgive_key(team, now);
+            tables.begin_with_key(team, now);
         }
         Ok(cleared)
     }

@@ -11,13 +11,13 @@ use crate::domain::item::{Columns, Malformed, RawVersion, SourceVersion};
 use crate::domain::removal::{MissingReason, StaleReason};
 use crate::domain::{
     Class, Counts, DataType, Event, ExternalId, Failure, Fence, HoldId, JobId, JobState, Mode,
-    PlatformId, ReplicaId, RunId, ScopeKey, TeamId,
+    PlatformId, Refused, ReplicaId, RunId, ScopeKey, TeamId,
 };
 use crate::ports::platforms::Circuit;
 use crate::ports::reads::ChangeRow;
 use crate::ports::replicas::ReplicaInfo;
 use crate::ports::store::{Cursor, DueTimes, Intervals, RequestedJob, Upsert};
-use crate::ports::teams::Rollout;
+use crate::ports::teams::{Overrides, Rollout};
 
 /// What the rows themselves leave to configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,7 @@ pub(super) struct Platform {
     pub consecutive_failures: u32,
     pub open_until: Option<OffsetDateTime>,
     pub next_token_at: Option<OffsetDateTime>,
+    pub last_error: Option<String>,
 }
 
 pub(super) struct Team {
@@ -106,6 +107,7 @@ pub(super) struct Team {
     pub paused: Option<String>,
     pub auth: Option<AuthFailure>,
     pub trigger_tokens: Option<(f64, OffsetDateTime)>,
+    pub overrides: Overrides,
     pub last_change: i64,
     pub created_at: OffsetDateTime,
     pub deleted_at: Option<OffsetDateTime>,
@@ -173,6 +175,7 @@ pub(super) struct State {
     pub last_mode: Option<Mode>,
     pub expected: Option<u64>,
     pub cursor: Option<Cursor>,
+    pub refused: Refused,
     pub intervals: Intervals,
 }
 
@@ -244,7 +247,7 @@ pub(super) struct Archived {
     pub reason: StaleReason,
     pub deleted_by: Option<String>,
     pub deleted_at: Option<OffsetDateTime>,
-    pub probed: Option<(OffsetDateTime, bool)>,
+    pub probed: Option<(OffsetDateTime, Option<bool>)>,
     pub unarchived_at: Option<OffsetDateTime>,
 }
 
@@ -257,6 +260,8 @@ pub(super) struct Hold {
     pub of: u64,
     pub agreeing_listings: u32,
     pub created_at: OffsetDateTime,
+    pub enlarged_at: Option<OffsetDateTime>,
+    pub last_agreed_at: Option<OffsetDateTime>,
     pub decided: Option<(OffsetDateTime, String)>,
 }
 

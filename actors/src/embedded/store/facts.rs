@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::db::{LeaseRow, State, Tables, Team};
 use crate::domain::retry::Sustained;
-use crate::domain::{Class, DataType, Failure, Fence, PlatformId, ScopeKey, TeamId};
+use crate::domain::{Class, DataType, Failure, Fence, PlatformId, Refused, ScopeKey, TeamId};
 use crate::ports::store::{DueTimes, Intervals, Resting};
 
 impl State {
@@ -32,6 +32,7 @@ impl State {
             last_mode: None,
             expected: None,
             cursor: None,
+            refused: Refused::default(),
             intervals,
         }
     }

@@ -13,20 +13,20 @@ const BY_AGREEMENT: &str = "agreeing listings";
 const BY_RETURN: &str = "returned rows";
 
 impl Tables {
-    /// Answers the holds that were made, each told by its event.
+    /// Answers the holds that were made or grew, each told by its event.
     pub fn apply_holds(&mut self, commit: &Commit<'_>) -> Vec<HoldId> {
         let mut made = Vec::new();
         for change in &commit.apply.holds {
             match change {
                 HoldChange::Open { data_type, items, of, reason } => {
-                    if let Some(id) = self.open_hold(commit, *data_type, items, *of, reason) {
-                        self.tell_held(commit, id);
-                        made.push(id);
-                    }
+                    let id = self.open_hold(commit, *data_type, items, *of, reason);
+                    self.tell_held(commit, id);
+                    made.push(id);
                 }
                 HoldChange::Agree { id } => {
                     if let Some(hold) = self.hold_of(commit, *id) {
                         hold.agreeing_listings += 1;
+                        hold.last_agreed_at = Some(commit.sent);
                     }
                 }
                 HoldChange::Release { id } => {
@@ -43,7 +43,8 @@ impl Tables {
         made
     }
 
-    /// One open hold per table: a second set joins the first.
+    /// One open hold per table: a second set joins the first, and agreement
+    /// counts anew for the larger set.
     fn open_hold(
         &mut self,
         commit: &Commit<'_>,
@@ -51,18 +52,21 @@ impl Tables {
         items: &[ExternalId],
         of: u64,
         reason: &str,
-    ) -> Option<HoldId> {
+    ) -> HoldId {
         let team = commit.apply.lease.key.team;
-        let open = self.holds.values_mut().find(|hold| {
+        let open = self.holds.iter_mut().find(|(_, hold)| {
             hold.team == team && hold.data_type == data_type && hold.state == HoldState::Held
         });
-        if let Some(hold) = open {
+        if let Some((id, hold)) = open {
             for item in items {
                 if !hold.items.contains(item) {
                     hold.items.push(item.clone());
                 }
             }
-            return None;
+            (hold.of, hold.reason) = (of, reason.to_owned());
+            (hold.agreeing_listings, hold.last_agreed_at) = (0, None);
+            hold.enlarged_at = Some(commit.now);
+            return *id;
         }
         self.last_hold += 1;
         let id = HoldId(self.last_hold);
@@ -77,10 +81,12 @@ impl Tables {
                 of,
                 agreeing_listings: 0,
                 created_at: commit.now,
+                enlarged_at: None,
+                last_agreed_at: None,
                 decided: None,
             },
         );
-        Some(id)
+        id
     }
 
     fn hold_of(&mut self, commit: &Commit<'_>, id: HoldId) -> Option<&mut Hold> {
@@ -124,6 +130,8 @@ impl Tables {
                 items: hold.items.clone(),
                 agreeing_listings: hold.agreeing_listings,
                 created_at: hold.created_at,
+                enlarged_at: hold.enlarged_at,
+                last_agreed_at: hold.last_agreed_at,
                 decided_at: hold.decided.as_ref().map(|(at, _)| *at),
             })
             .collect()

@@ -169,6 +169,7 @@ fn archived(id: &ExternalId, site: &Archived, verified: Option<OffsetDateTime>) 
         ("deleted_by".to_owned(), json!(site.deleted_by)),
         ("deleted_at".to_owned(), json!(time(site.deleted_at))),
         ("last_probe_at".to_owned(), json!(time(site.probed.map(|(at, _)| at)))),
+        ("last_probe_alive".to_owned(), json!(site.probed.and_then(|(_, alive)| alive))),
         ("nodes".to_owned(), json!(site.nodes.len())),
     ]);
     row.columns = Value::Object(columns.clone()).to_string().into();

@@ -32,6 +32,7 @@ impl Platforms for MemoryStore {
                 circuit: platform.circuit,
                 consecutive_failures: platform.consecutive_failures,
                 open_until: platform.open_until,
+                last_error: platform.last_error.clone(),
                 throttled_for: left(platform.next_token_at),
             })
             .collect())
@@ -42,6 +43,7 @@ impl Platforms for MemoryStore {
         platform: PlatformId,
         threshold: u32,
         open_for: Duration,
+        why: &str,
     ) -> PortResult<bool> {
         let (mut tables, now) = (self.tables(), self.now());
         let row = tables.platforms.get_mut(&platform).ok_or_else(|| missing(platform))?;
@@ -52,6 +54,7 @@ impl Platforms for MemoryStore {
         {
             row.circuit = Circuit::Open;
             row.open_until = Some(now + open_for);
+            row.last_error = Some(why.to_owned());
         }
         Ok(row.circuit == Circuit::Open)
     }
@@ -62,6 +65,7 @@ impl Platforms for MemoryStore {
         row.circuit = Circuit::Closed;
         row.consecutive_failures = 0;
         row.open_until = None;
+        row.last_error = None;
         Ok(())
     }
 

@@ -147,7 +147,7 @@ impl Reads for MemoryStore {
                 team: *team,
                 data_type: *data_type,
                 age: verified.at.map(|at| Duration::try_from(now - at).unwrap_or_default()),
-                max_allowed: tables.defaults.max_age(*data_type),
+                max_allowed: tables.max_age(*team, *data_type),
             })
             .collect();
         // Never verified is stalest of all.

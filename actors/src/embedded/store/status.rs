@@ -39,6 +39,7 @@ impl Tables {
             last_full_at: state.last_full_at,
             last_mode: state.last_mode,
             resting,
+            refused: state.refused.clone(),
             circuit_open_until: self.circuit_open_until(state.platform, now),
             now,
         })
@@ -94,7 +95,7 @@ impl Tables {
             data_type,
             verified_at: verified.at,
             verified_by: verified.by,
-            max_allowed_staleness: self.defaults.max_age(data_type),
+            max_allowed_staleness: self.max_age(team, data_type),
             now,
             scope: self.scope_status(ScopeKey::new(team, data_type.scope()), now)?,
             holds: waiting.count() as u32,

@@ -1,15 +1,19 @@
 //! Teams, pauses and the rollout.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::MemoryStore;
 use super::db::{Platform, State, Tables, Team};
-use crate::domain::{FailureClass, Fence, JobState, PlatformId, Scope, ScopeKey, TeamId};
+use crate::domain::{
+    DataType, FailureClass, Fence, JobState, PlatformId, Refused, Scope, ScopeKey, TeamId,
+};
 use crate::ports::PortResult;
 use crate::ports::platforms::Circuit;
 use crate::ports::store::Intervals;
-use crate::ports::teams::{NewTeam, Pause, Rollout, TeamView, Teams};
+use crate::ports::teams::{NewTeam, Overrides, Pause, Rollout, TeamView, Teams};
 
 impl Tables {
     fn platform_at(&mut self, base_url: &str) -> PlatformId {
@@ -26,6 +30,7 @@ impl Tables {
                 consecutive_failures: 0,
                 open_until: None,
                 next_token_at: None,
+                last_error: None,
             },
         );
         id
@@ -42,6 +47,7 @@ impl Tables {
             paused: None,
             auth: None,
             trigger_tokens: None,
+            overrides: Overrides::default(),
             last_change: 0,
             created_at: now,
             deleted_at: None,
@@ -62,7 +68,8 @@ impl Tables {
             self.leave_platform(new.id, new.same_account, now);
         }
         for scope in Scope::ALL {
-            let intervals = self.intervals(scope);
+            let own = self.teams.get(&new.id).map(|team| team.overrides.clone());
+            let intervals = self.intervals(scope, &own.unwrap_or_default());
             let key = ScopeKey::new(new.id, scope);
             let state = self.states.entry(key);
             state.or_insert_with(|| State::new(platform, intervals, now)).platform = platform;
@@ -96,25 +103,57 @@ impl Tables {
         }
     }
 
-    /// With a key that works every scope is due, and what the refused one
-    /// failed at is not the new one's failure.
-    pub fn forgive_key(&mut self, team: TeamId, now: OffsetDateTime) {
+    /// With a key that works every scope is due. What the refused one failed at
+    /// is not the new one's failure, and it may do what the last one might not.
+    pub fn begin_with_key(&mut self, team: TeamId, now: OffsetDateTime) {
         self.make_due(team, now);
         for (_, state) in self.states.iter_mut().filter(|(key, _)| key.team == team) {
             if state.last_error.as_ref().is_some_and(|last| last.class == FailureClass::Auth) {
                 state.failures = 0;
                 state.failing_since = None;
             }
+            state.refused = Refused::default();
         }
     }
 
     /// The archive knows only one way to be read.
-    fn intervals(&self, scope: Scope) -> Intervals {
-        let Intervals { full, delta } = self.defaults.intervals;
-        match scope {
-            Scope::Environments | Scope::JobLogs => Intervals { full, delta },
-            Scope::ArchivedSites => Intervals { full, delta: full },
+    fn intervals(&self, scope: Scope, own: &Overrides) -> Intervals {
+        let seconds = |own: Option<&u32>, otherwise| {
+            own.map_or(otherwise, |own| Duration::from_secs(u64::from(*own)))
+        };
+        let full = seconds(own.full_interval_seconds.get(&scope), self.defaults.intervals.full);
+        let otherwise = match scope {
+            Scope::Environments | Scope::JobLogs => self.defaults.intervals.delta,
+            Scope::ArchivedSites => full,
+        };
+        Intervals { full, delta: seconds(own.delta_interval_seconds.get(&scope), otherwise) }
+    }
+
+    fn override_team(&mut self, team: TeamId, own: &Overrides, now: OffsetDateTime) -> bool {
+        if self.team(team).is_none() {
+            return false;
         }
+        for scope in Scope::ALL {
+            let intervals = self.intervals(scope, own);
+            let Some(state) = self.states.get_mut(&ScopeKey::new(team, scope)) else { continue };
+            state.intervals = intervals;
+            state.due.full = state.due.full.min(now + intervals.full);
+            state.due.delta = state.due.delta.min(now + intervals.delta);
+        }
+        if let Some(row) = self.teams.get_mut(&team) {
+            row.overrides = own.clone();
+        }
+        true
+    }
+
+    /// How old an answer of this team's table may be.
+    pub fn max_age(&self, team: TeamId, data_type: DataType) -> Duration {
+        let own = self.teams.get(&team).map(|team| &team.overrides.max_allowed_staleness_seconds);
+        let own = own.and_then(|own| own.get(&data_type));
+        own.map_or_else(
+            || self.defaults.max_age(data_type),
+            |own| Duration::from_secs(u64::from(*own)),
+        )
     }
 
     fn remove_team(&mut self, team: TeamId, now: OffsetDateTime) -> bool {
@@ -151,6 +190,7 @@ impl Tables {
             has_credentials: team.key.is_some(),
             paused: team.paused.clone(),
             in_rollout: self.in_rollout(id, team),
+            overrides: team.overrides.clone(),
             created_at: team.created_at,
         }
     }
@@ -174,6 +214,10 @@ impl Teams for MemoryStore {
         let tables = self.tables();
         let live = tables.teams.iter().filter(|(_, team)| team.deleted_at.is_none());
         Ok(live.map(|(id, team)| tables.view(*id, team)).collect())
+    }
+
+    async fn set_overrides(&self, team: TeamId, overrides: &Overrides) -> PortResult<bool> {
+        Ok(self.tables().override_team(team, overrides, self.now()))
     }
 
     async fn remove(&self, team: TeamId) -> PortResult<bool> {

@@ -11,10 +11,11 @@ use crate::domain::diff::Change;
 use crate::domain::event::ChangedId;
 use crate::domain::item::{Item, Malformed};
 use crate::domain::plan::UpsertKind;
-use crate::domain::removal::{HoldChange, MissingReason, StaleReason};
+use crate::domain::removal::{HoldChange, MissingReason, ProbeAnswer, StaleReason};
 use crate::domain::retry::Sustained;
 use crate::domain::{
-    Completeness, Counts, DataType, EventNo, ExternalId, Failure, HoldId, Mode, RawVersion, Scope,
+    Completeness, Counts, DataType, EventNo, ExternalId, Failure, HoldId, Mode, RawVersion,
+    Refused, Scope,
 };
 
 /// One row to write.
@@ -82,8 +83,30 @@ pub struct Annotation {
     pub deleted_by: Option<String>,
     /// When, by the action history.
     pub deleted_at: Option<OffsetDateTime>,
-    /// It was asked for again and is (`true`) or is not there.
-    pub probed: Option<bool>,
+    /// What the platform answered when it was asked for again; `None` when it
+    /// was not asked.
+    pub probed: Option<ProbeAnswer>,
+}
+
+impl Annotation {
+    /// Whether the history named its deletion.
+    pub const fn tells_of_a_deletion(&self) -> bool {
+        self.deleted_at.is_some() || self.deleted_by.is_some()
+    }
+
+    /// Whether it turned out to be there, and the owner's.
+    pub fn lives(&self) -> bool {
+        self.probed == Some(ProbeAnswer::StillOwn)
+    }
+
+    /// What the question came to: lives, does not live here, no usable answer.
+    pub fn alive(&self) -> Option<bool> {
+        match self.probed? {
+            ProbeAnswer::StillOwn => Some(true),
+            ProbeAnswer::Gone | ProbeAnswer::Transferred => Some(false),
+            ProbeAnswer::Unknown => None,
+        }
+    }
 }
 
 /// A commit.
@@ -113,6 +136,8 @@ pub struct Apply {
     pub due: DueTimes,
     /// Where the next delta goes on.
     pub cursor: Option<Cursor>,
+    /// What the key is refused, as far as the scope has asked.
+    pub refused: Refused,
     /// What `sync.completed` names, capped by the caller.
     pub changed: Vec<ChangedId>,
     /// Whether more changed.
@@ -143,7 +168,7 @@ pub enum Applied {
     Committed {
         /// The number of `sync.completed`.
         event: EventNo,
-        /// Holds that were made, with the number of their event.
+        /// Holds that were made or grew; each has its event.
         held: Vec<HoldId>,
         /// Whether a request still stands or the state is due again already.
         runnable_again: bool,

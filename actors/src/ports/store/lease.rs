@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::request::Resting;
 use crate::domain::cadence::{DueTimes, Intervals};
 use crate::domain::retry::{RetryRules, Sustained};
-use crate::domain::{Class, Fence, JobId, Mode, PlatformId, ReplicaId, RunId, ScopeKey};
+use crate::domain::{Class, Fence, JobId, Mode, PlatformId, Refused, ReplicaId, RunId, ScopeKey};
 
 /// Asks for a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +111,8 @@ pub struct Lease {
     pub due: DueTimes,
     /// Where the last delta stopped reading history.
     pub cursor: Option<Cursor>,
+    /// What the key was refused before.
+    pub refused: Refused,
     /// The team's intervals.
     pub intervals: Intervals,
     /// The platform to ask.
@@ -130,13 +132,15 @@ pub struct Lease {
     pub trace_parent: Option<String>,
 }
 
-/// Where a delta goes on reading, and what the token may not do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Where a delta goes on reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cursor {
     /// The action history was read gaplessly up to here, by the platform's clock.
     #[serde(with = "time::serde::rfc3339::option")]
     pub history_until: Option<OffsetDateTime>,
-    /// Tracking was refused to the token (8202): deltas go without it.
-    pub tracking_refused: bool,
+    /// How far that clock was ahead of the database's then, in milliseconds.
+    /// A clock that was set back since writes into a part of the history that
+    /// was read already.
+    pub ahead_ms: i64,
 }

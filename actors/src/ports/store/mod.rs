@@ -98,8 +98,9 @@ pub trait Store: Send + Sync + 'static {
         ids: &[ExternalId],
     ) -> PortResult<Vec<(ExternalId, SourceVersion)>>;
 
-    /// Archived sites that the archive wants to know more of: those without an
-    /// annotation first, then the ones whose last probe is oldest.
+    /// Archived sites that the archive wants to know more of, those first that
+    /// were never asked for, then the ones whose last question is oldest: what
+    /// gets no answer must not starve the others.
     async fn archive_work(&self, team: TeamId, limit: u32) -> PortResult<Vec<ArchivedSite>>;
 
     /// Puts rows aside for this run's apply, which then says

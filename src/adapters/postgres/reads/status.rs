@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use vz_sync_actors::domain::{Fence, ReplicaId, RunId, ScopeKey, TeamId};
+use vz_sync_actors::domain::{Fence, ReplicaId, RunId, Scope, ScopeKey, TeamId};
 use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::reads::{FreshnessFacts, LeaseView, ScopeStatus};
 use vz_sync_actors::ports::store::{DueTimes, Resting};
 
 use super::job;
-use crate::adapters::postgres::call::{get, moment, word, word_or_null};
+use crate::adapters::postgres::call::{get, moment, refused, word, word_or_null};
 
 /// Why the team as a whole rests. What people did goes before what happened.
 pub(super) fn team_resting(row: &Row) -> PortResult<Option<Resting>> {
@@ -32,7 +32,7 @@ pub(super) fn team_resting(row: &Row) -> PortResult<Option<Resting>> {
 
 /// The scope of a row; `None` for a team that has no states.
 pub(super) fn read(row: &Row) -> PortResult<Option<ScopeStatus>> {
-    let Some(scope) = word_or_null(row, "scope")? else { return Ok(None) };
+    let Some(scope) = word_or_null::<Scope>(row, "scope")? else { return Ok(None) };
     let now: OffsetDateTime = get(row, "now")?;
     let mut resting = team_resting(row)?;
     if resting.is_none() && get(row, "scope_paused")? {
@@ -99,6 +99,8 @@ pub(super) fn read(row: &Row) -> PortResult<Option<ScopeStatus>> {
         last_full_at: moment(row, "last_full_at")?,
         last_mode: word_or_null(row, "last_mode")?,
         resting,
+        refused: serde_json::from_value(get(row, "capabilities")?)
+            .map_err(|error| refused(format!("capabilities of {scope}: {error}")))?,
         circuit_open_until,
         now,
     }))

@@ -1,5 +1,9 @@
 -- The last snapshot of environments confirmed gone, with their nodes, before any of them is marked.
 -- $1 int8 team, $2 text[] ids in order, $3 text[] reasons, $4 int8 fence.
+WITH forgotten AS (
+    -- What is archived anew was not asked for since.
+    DELETE FROM archived_site_probes p WHERE p.team_id = $1 AND p.id = ANY ($2::text[])
+)
 INSERT INTO archived_sites AS a (team_id, id, env_name, short_domain, domain, display_name, status, owner_uid, creator_uid,
     region, groups, ha, ssl, created_on, nodes, archived_at, reason, payload, source_version, raw_version, fence, synced_at,
     first_seen_at)
@@ -16,7 +20,7 @@ SET env_name = excluded.env_name, short_domain = excluded.short_domain, domain =
     display_name = excluded.display_name, status = excluded.status, owner_uid = excluded.owner_uid,
     creator_uid = excluded.creator_uid, region = excluded.region, groups = excluded.groups, ha = excluded.ha,
     ssl = excluded.ssl, created_on = excluded.created_on, nodes = excluded.nodes, archived_at = excluded.archived_at,
-    reason = excluded.reason, deleted_at = NULL, deleted_by = NULL, last_probe_at = NULL, last_probe_alive = NULL,
+    reason = excluded.reason, deleted_at = NULL, deleted_by = NULL,
     payload = excluded.payload, source_version = excluded.source_version, raw_version = excluded.raw_version,
     fence = excluded.fence, synced_at = excluded.synced_at, stale = false, stale_since = NULL, needs_validation = false
 WHERE a.fence <= excluded.fence

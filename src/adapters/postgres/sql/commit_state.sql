@@ -2,12 +2,13 @@
 -- $1 int8 team, $2 text scope, $3 int8 fence, $4 uuid run, $5 timestamptz next full, $6 timestamptz next delta,
 -- $7 text mode, $8 jsonb cursor (null: keep), $9 bool a full that was complete,
 -- and the doubt: $10 class (null: none), $11 code, $12 text, $13 float8 wait in seconds, $14 text sustained: no, warn or
--- pause.
+-- pause. $15 jsonb what the key is refused.
 UPDATE vz_sync_states
 SET committed_fence = $3, committed_run = $4,
     lease_owner = NULL, lease_run = NULL, lease_until = NULL, lease_job_id = NULL,
     dispatched_at = NULL, redispatch_at = NULL,
     next_full_at = $5, next_delta_at = $6, cursor = coalesce($8::jsonb, cursor),
+    capabilities = $15::jsonb,
     last_success_at = clock_timestamp(), last_finished_at = clock_timestamp(), last_mode = $7,
     last_full_at = CASE WHEN $9 THEN clock_timestamp() ELSE last_full_at END,
     failures = CASE WHEN $10::text IS NULL THEN 0 ELSE failures + 1 END,

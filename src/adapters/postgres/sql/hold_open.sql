@@ -5,7 +5,10 @@ WITH held AS (
     VALUES ($1, $2, $3, $4, cardinality($5::text[]), $6)
     ON CONFLICT (team_id, data_type) WHERE state = 'held' DO UPDATE
     SET reason = excluded.reason, rows_before = excluded.rows_before, job_id = excluded.job_id,
-        rows_missing = h.rows_missing + cardinality($5::text[]), agreeing_listings = 0, last_agreed_at = NULL
+        rows_missing = cardinality($5::text[]) + (
+            SELECT count(*) FROM vz_sync_removal_hold_items i
+            WHERE i.team_id = $1 AND i.hold_id = h.id AND i.external_id <> ALL ($5::text[])),
+        agreeing_listings = 0, last_agreed_at = NULL, enlarged_at = clock_timestamp()
     RETURNING h.id, h.rows_missing
 ), items AS (
     INSERT INTO vz_sync_removal_hold_items (hold_id, external_id, team_id)

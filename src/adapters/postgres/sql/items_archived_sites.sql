@@ -3,8 +3,9 @@
 SELECT r.id,
        (SELECT row_to_json(c)::text FROM (SELECT r.env_name, r.short_domain, r.domain, r.display_name, r.status, r.owner_uid,
                                             r.creator_uid, r.region, r.groups, r.ha, r.ssl, r.created_on, r.nodes,
-                                            r.archived_at, r.reason, r.deleted_at, r.deleted_by, r.last_probe_at,
-                                            r.last_probe_alive, r.unarchived_at) c) AS columns,
+                                            r.archived_at, r.reason, r.deleted_at, r.deleted_by,
+                                            p.probed_at AS last_probe_at, p.alive AS last_probe_alive,
+                                            r.unarchived_at) c) AS columns,
        r.payload::text AS payload,
        encode(r.source_version, 'hex') AS source_version,
        e.synced_at,
@@ -14,6 +15,7 @@ SELECT r.id,
        NULL::timestamptz AS missing_since,
        r.needs_validation
 FROM archived_sites r
+LEFT JOIN archived_site_probes p ON p.team_id = r.team_id AND p.id = r.id
 -- A row beyond doubt was true at the later of its own and the table's time.
 CROSS JOIN LATERAL (
     SELECT CASE WHEN r.stale OR r.needs_validation THEN r.synced_at

@@ -6,7 +6,7 @@
 -- lease first, its job still counts as running) and 'exhausted' (the end owes an event).
 WITH facts AS MATERIALIZED (
     SELECT s.fence, s.lease_owner, s.lease_run, s.lease_until, s.not_before, s.dispatched_at, s.failures, s.failing_since,
-           s.pause_warned_at, s.last_full_at, s.cursor, s.full_interval_seconds, s.delta_interval_seconds, s.platform_id,
+           s.pause_warned_at, s.last_full_at, s.cursor, s.capabilities, s.full_interval_seconds, s.delta_interval_seconds, s.platform_id,
            s.requested_at, s.requested_mode, s.requested_environments, s.requested_trace,
            s.pending_message AS scope_message, s.enabled, s.paused_at AS scope_paused_at,
            coalesce(s.next_full_at, statement_timestamp()) AS next_full_at,
@@ -93,6 +93,7 @@ SELECT v.verdict, v.at, v.lease_run AS holder, v.not_before, v.attempt AS attemp
        v.in_rollout, v.paused_at IS NOT NULL OR v.scope_paused_at IS NOT NULL AS paused,
        coalesce(v.paused_reason, v.scope_message) AS paused_reason, v.has_key, v.auth_failed_reason,
        v.failures, v.failing_since, v.pause_warned_at IS NOT NULL AS pause_warned, v.last_full_at, v.next_full_at, v.next_delta_at, v.cursor,
+       v.capabilities,
        v.full_interval_seconds, v.delta_interval_seconds, v.platform_id, v.owner_uid, v.dispatched_at,
        v.requested_at, v.requested_environments, v.requested_trace,
        state.fence, job.attempt, job.mode, job.class,

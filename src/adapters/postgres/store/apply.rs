@@ -146,7 +146,7 @@ impl PgStore {
         let mut marked = Vec::new();
         for table in &apply.tables {
             marked.extend(marks::mark(tx, stamp, table).await?);
-            marks::quarantine(tx, stamp, table).await?;
+            marks::quarantine(tx, stamp, table, apply.mode).await?;
         }
         archive::annotate(tx, stamp, &apply.annotations).await?;
         Ok(marked)
@@ -199,6 +199,7 @@ async fn commit_state(
     }
     let cursor =
         apply.cursor.as_ref().map(serde_json::to_value).transpose().map_err(Fault::unreadable)?;
+    let refused = serde_json::to_value(&apply.refused).map_err(Fault::unreadable)?;
     let doubt = apply.doubt.as_ref();
     let failure = doubt.map(|doubt| &doubt.failure);
     let full = apply.mode == Mode::Full && apply.completeness.is_complete() && doubt.is_none();
@@ -220,6 +221,7 @@ async fn commit_state(
                 &failure.map(|failure| failure.message.as_str()),
                 &doubt.map(|doubt| doubt.wait.as_secs_f64()),
                 &jobs::sustained_word(doubt.map_or(Sustained::No, |doubt| doubt.sustained)),
+                &refused,
             ],
         )
         .await?;

@@ -15,6 +15,7 @@ use super::rows::Stamp;
 const ARCHIVE: &str = include_str!("../sql/archive.sql");
 const UNARCHIVE: &str = include_str!("../sql/unarchive.sql");
 const ANNOTATE: &str = include_str!("../sql/annotate.sql");
+const NOTE_PROBES: &str = include_str!("../sql/note_probes.sql");
 const QUARANTINE_LEAVE: &str = include_str!("../sql/quarantine_leave.sql");
 
 /// Keeps the last snapshot of environments that are confirmed gone.
@@ -69,9 +70,20 @@ pub(super) async fn annotate(
     let mut sorted: Vec<&Annotation> = annotations.iter().collect();
     sorted.sort_by(|a, b| a.id.cmp(&b.id));
     sorted.dedup_by(|a, b| a.id == b.id);
-    let ids: Vec<&str> = sorted.iter().map(|of| of.id.as_str()).collect();
-    let by: Vec<Option<&str>> = sorted.iter().map(|of| of.deleted_by.as_deref()).collect();
-    let at: Vec<Option<OffsetDateTime>> = sorted.iter().map(|of| of.deleted_at).collect();
-    let alive: Vec<Option<bool>> = sorted.iter().map(|of| of.probed).collect();
-    tx.execute(ANNOTATE, &[&stamp.team.0, &ids, &by, &at, &alive, &stamp.sent]).await.map(drop)
+    let told: Vec<&Annotation> =
+        sorted.iter().copied().filter(|note| note.tells_of_a_deletion()).collect();
+    if !told.is_empty() {
+        let ids: Vec<&str> = told.iter().map(|of| of.id.as_str()).collect();
+        let by: Vec<Option<&str>> = told.iter().map(|of| of.deleted_by.as_deref()).collect();
+        let at: Vec<Option<OffsetDateTime>> = told.iter().map(|of| of.deleted_at).collect();
+        tx.execute(ANNOTATE, &[&stamp.team.0, &ids, &by, &at]).await?;
+    }
+    let asked: Vec<&Annotation> =
+        sorted.iter().copied().filter(|note| note.probed.is_some()).collect();
+    if !asked.is_empty() {
+        let ids: Vec<&str> = asked.iter().map(|of| of.id.as_str()).collect();
+        let alive: Vec<Option<bool>> = asked.iter().map(|of| of.alive()).collect();
+        tx.execute(NOTE_PROBES, &[&stamp.team.0, &ids, &alive, &stamp.sent]).await?;
+    }
+    Ok(())
 }

@@ -111,7 +111,7 @@ impl PgStore {
                     env_name: row.try_get("env_name")?,
                     archived_at: row.try_get("archived_at")?,
                     annotated: row.try_get("annotated")?,
-                    probed_at: row.try_get("last_probe_at")?,
+                    probed_at: row.try_get("probed_at")?,
                 })
             })
             .collect()
@@ -155,6 +155,8 @@ fn hold(row: &Row) -> Result<StoredHold, Fault> {
         items: items.into_iter().map(ExternalId::from).collect(),
         agreeing_listings: agreeing.max(0) as u32,
         created_at: row.try_get("created_at")?,
+        enlarged_at: row.try_get("enlarged_at")?,
+        last_agreed_at: row.try_get("last_agreed_at")?,
         decided_at: row.try_get("decided_at")?,
     })
 }

@@ -15,8 +15,8 @@ const AGREE: &str = include_str!("../sql/hold_agree.sql");
 const SHRINK: &str = include_str!("../sql/hold_shrink.sql");
 const END: &str = include_str!("../sql/hold_end.sql");
 
-/// Makes and moves the holds of an apply; the answer is the new ones, each
-/// with the event it owes.
+/// Makes and moves the holds of an apply; the answer is those that are new or
+/// grew, each with the event it owes.
 pub(super) async fn change(
     tx: &Tx<'_>,
     stamp: Stamp,

@@ -119,6 +119,8 @@ impl PgStore {
                 delta: row.try_get("next_delta_at")?,
             },
             cursor,
+            refused: serde_json::from_value(row.try_get("capabilities")?)
+                .map_err(Fault::unreadable)?,
             intervals: Intervals {
                 full: seconds("full_interval_seconds", self.settings.intervals.full)?,
                 delta: seconds("delta_interval_seconds", self.settings.intervals.delta)?,

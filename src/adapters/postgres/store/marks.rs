@@ -1,6 +1,8 @@
 //! Rows that an apply marks: missing, stale, quarantined; and the data types
 //! that stand above them.
 
+use std::collections::BTreeMap;
+
 use time::OffsetDateTime;
 use vz_sync_actors::domain::item::Malformed;
 use vz_sync_actors::domain::{DataType, ExternalId, Mode, RawVersion, Scope};
@@ -14,6 +16,8 @@ const MARK_MISSING: &str = include_str!("../sql/mark_missing.sql");
 const MARK_STALE: &str = include_str!("../sql/mark_stale.sql");
 const MARK_QUARANTINED: &str = include_str!("../sql/mark_quarantined.sql");
 const QUARANTINE: &str = include_str!("../sql/quarantine.sql");
+const QUARANTINE_SETTLE: &str = include_str!("../sql/quarantine_settle.sql");
+const QUARANTINE_DROP: &str = "DELETE FROM vz_sync_quarantine WHERE team_id = $1 AND data_type = $2 AND external_id = ANY ($3::text[])";
 const TOUCH_DATA_TYPE: &str = include_str!("../sql/touch_data_type.sql");
 
 /// Longest element that the quarantine keeps.
@@ -66,6 +70,10 @@ pub(super) async fn mark(
     }
     let missing = in_order(&table.missing, |reason| reason.as_str());
     let stale = in_order(&table.stale, |reason| reason.as_str());
+    if !stale.0.is_empty() {
+        // Whatever was wrong with its last form, it is gone.
+        tx.execute(QUARANTINE_DROP, &[&stamp.team.0, &data_type.as_str(), &stale.0]).await?;
+    }
     for (sql, (ids, reasons), op) in
         [(MARK_MISSING, missing, "missing"), (MARK_STALE, stale, "stale")]
     {
@@ -84,21 +92,38 @@ pub(super) async fn mark(
     Ok(marked)
 }
 
-/// Keeps what failed its schema, and puts the rows served instead in doubt.
-pub(super) async fn quarantine(tx: &Tx<'_>, stamp: Stamp, table: &TableApply) -> Result<(), Fault> {
-    if table.quarantined.is_empty() {
+/// Keeps what failed its schema, and puts the rows served instead in doubt. A complete listing
+/// also says what fails no more.
+pub(super) async fn quarantine(
+    tx: &Tx<'_>,
+    stamp: Stamp,
+    table: &TableApply,
+    mode: Mode,
+) -> Result<(), Fault> {
+    let data_type = table.data_type;
+    // An element that nobody could identify is kept under no name. A name that no table can hold
+    // must not cost the whole commit.
+    let name =
+        |bad: &Malformed| bad.id.as_ref().map_or_else(String::new, |id| storable(id.as_str()));
+    // In the order of row locks; of one name the last refusal stays.
+    let bad: BTreeMap<String, &Malformed> =
+        table.quarantined.iter().map(|bad| (name(bad), bad)).collect();
+    let ids: Vec<&str> = bad.keys().map(String::as_str).collect();
+    if table.verified && mode == Mode::Full {
+        let still = if has_absence(data_type) {
+            "AND NOT EXISTS (SELECT FROM {table} t WHERE t.team_id = q.team_id
+                             AND t.id = q.external_id AND NOT t.stale AND t.quarantined)"
+        } else {
+            ""
+        };
+        let sql = of_table(&QUARANTINE_SETTLE.replace("{still}", still), data_type);
+        tx.execute(&sql, &[&stamp.team.0, &data_type.as_str(), &ids]).await?;
+    }
+    if ids.is_empty() {
         return Ok(());
     }
-    // An element that nobody could identify is kept under no name.
-    let name = |bad: &Malformed| bad.id.as_ref().map_or_else(String::new, ToString::to_string);
-    let mut bad: Vec<(String, &Malformed)> =
-        table.quarantined.iter().map(|bad| (name(bad), bad)).collect();
-    bad.sort_by(|a, b| a.0.cmp(&b.0));
-    bad.dedup_by(|a, b| a.0 == b.0);
-    let ids: Vec<&str> = bad.iter().map(|(id, _)| id.as_str()).collect();
-    let errors: Vec<String> = bad.iter().map(|(_, bad)| storable(&bad.error)).collect();
-    let raws: Vec<String> = bad.iter().map(|(_, bad)| storable(&bad.raw)).collect();
-    let data_type = table.data_type;
+    let errors: Vec<String> = bad.values().map(|bad| storable(&bad.error)).collect();
+    let raws: Vec<String> = bad.values().map(|bad| storable(&bad.raw)).collect();
     tx.execute(QUARANTINE, &[&stamp.team.0, &data_type.as_str(), &ids, &errors, &raws]).await?;
     if has_absence(data_type) {
         let sql = of_table(MARK_QUARANTINED, data_type);

@@ -176,6 +176,12 @@ fn what_fails_its_schema_is_put_aside_under_its_name() {
         ("/env/envName", json!(7), "envName is not a text"),
         ("/env/domain", json!({"name": "x"}), "domain is not a text"),
         ("/env/createdOn", json!("yesterday"), "createdOn is not a date"),
+        ("/env/createdOn", json!("-9999-01-01 00:00:00"), "createdOn is not a date"),
+        ("/env/createdOn", json!("0000-12-31 23:59:59"), "createdOn is not a date"),
+        ("/env/createdOn", json!("0001-01-01T00:00:00+10:00"), "createdOn is not a date"),
+        ("/env/createdOn", json!("9999-12-31T23:59:59-10:00"), "createdOn is not a date"),
+        ("/env/createdOn", json!(-377_705_116_800_000_i64), "createdOn is not a date"),
+        ("/env/createdOn", json!(i64::MAX), "createdOn is not a date"),
         ("/env/ishaenabled", json!("yes"), "ishaenabled is not true or false"),
         ("/envGroups", json!([1]), "envGroups is not a list of texts"),
     ] {
@@ -222,6 +228,38 @@ fn what_cannot_be_parsed_is_identified_all_the_same() {
     assert_eq!(read(b"{\"env\":{\"appid\":\"a1\",\"x\":\"\xff\"}}"), (Some("a1".into()), None));
     let doubt = Some(PartialReason::UnidentifiedElement);
     assert_eq!(read(b"{\"env\":{\"appid\":\"a1\",\"x\":tru}}"), (None, doubt));
+}
+
+#[test]
+fn a_malformed_element_goes_by_the_name_of_the_good_one() {
+    for name in ["a\0b", "a\"b", "ä\u{1f600}"] {
+        let mut element = with("/env/appid", json!(name));
+        element["nodes"][0]["id"] = json!(name);
+        let whole = good(&element);
+        let known = whole.environment.id.clone();
+        assert!(!known.as_str().contains('\0'));
+        element["nodes"][0]["status"] = json!("up");
+        let half = good(&element);
+        assert_eq!(half.malformed_nodes[0].id.as_ref(), Some(&known));
+        element["env"]["status"] = json!("up");
+        assert_eq!(bad(&element).0.id, Some(known));
+    }
+    // A lone surrogate is no text for the parser, and a name all the same.
+    let text = first(BASIC).to_string();
+    let text = text.replace("e789335e67f6ac362bcdc7f49443de36", r"a\ud800b");
+    let baseline = Baseline::default();
+    let id = |text: &str| match Reader::new(hasher(), Some(OWNER), &baseline)
+        .read(text.as_bytes())
+        .element
+    {
+        Element::Environment(element) => Some(element.environment.id),
+        Element::Malformed(malformed) => malformed.id,
+        other => panic!("{other:?}"),
+    };
+    let broken = text.replace(r#""status":1"#, r#""status":"up""#);
+    assert_ne!(broken, text);
+    assert_eq!(id(&text), Some("a\u{fffd}b".into()));
+    assert_eq!(id(&broken), id(&text));
 }
 
 #[test]

@@ -154,7 +154,10 @@ async fn the_second_identical_listing_is_recognised_element_by_element() {
         baseline.environments.insert(element.environment.id, row);
     }
     let mut sink = Collect(Vec::new());
-    let second = bench.platform.environments(&bench.access, &baseline, &mut sink).await;
+    let second = bench
+        .platform
+        .environments(&bench.access, ListingMethod::Basic, &baseline, &mut sink)
+        .await;
     assert!(sink.0.iter().all(|element| matches!(element, Element::Same(_))));
     assert_eq!(sink.0.len(), 5);
     let (first, second) = (first.expect("a listing"), second.expect("a listing"));
@@ -195,13 +198,7 @@ async fn one_environment_is_found_gone_or_a_failure() {
 }
 
 fn query() -> ActionQuery {
-    ActionQuery {
-        from: datetime!(2026-11-01 10:00:00 UTC),
-        until: Some(datetime!(2026-11-01 13:00:00.5 +2)),
-        start_row: 50,
-        rows: 2,
-        action: Some("DeleteEnv".to_owned()),
-    }
+    ActionQuery { from: datetime!(2026-11-01 12:00:00.5 +2), start_row: 50, rows: 2 }
 }
 
 #[tokio::test]
@@ -228,9 +225,7 @@ async fn a_page_of_actions_becomes_items() {
     let search = body.split_once("&search=").expect("a search").1.replace('+', "%20");
     let search = search.replace("%22", "\"").replace("%7B", "{").replace("%7D", "}");
     let search = search.replace("%3A", ":").replace("%2C", ",").replace("%20", " ");
-    let search = search.replace("%5B", "[").replace("%5D", "]");
-    let expected = json!({"startDate": "2026-11-01 10:00:00", "endDate": "2026-11-01 11:00:01",
-        "startRow": 50, "resultCount": 2, "types": ["DeleteEnv"]});
+    let expected = json!({"startDate": "2026-11-01 10:00:00", "startRow": 50, "resultCount": 2});
     assert_eq!(serde_json::from_str::<Value>(&search).expect("JSON"), expected);
 }
 

@@ -31,7 +31,8 @@ async fn full_lazy_and_single_answers_agree() {
     assert_eq!(Some(account.uid), bench.access.owner_uid);
     let mut sink = Collect(Vec::new());
     let empty = Baseline::default();
-    let listing = bench.platform.environments(&bench.access, &empty, &mut sink).await;
+    let listing =
+        bench.platform.environments(&bench.access, ListingMethod::Basic, &empty, &mut sink).await;
     let listing = listing.expect("a listing");
     assert!(listing.completeness.is_complete());
     let outlines = bench.platform.outlines(&bench.access).await.expect("outlines");
@@ -49,16 +50,32 @@ async fn full_lazy_and_single_answers_agree() {
     }
     let gone = bench.platform.environment(&bench.access, "no-such-environment").await;
     assert_eq!(gone, Ok(Lookup::Gone));
-    let query = ActionQuery {
-        from: datetime!(2000-01-01 00:00:00 UTC),
-        until: None,
-        start_row: 0,
-        rows: 1000,
-        action: None,
-    };
+    let query = ActionQuery { from: datetime!(2000-01-01 00:00:00 UTC), start_row: 0, rows: 1000 };
     let page = bench.platform.actions(&bench.access, &query).await.expect("a page");
     assert!(page.malformed.is_empty() && page.completeness.is_complete());
     bench.platform.current_actions(&bench.access).await.expect("targets");
+    simulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn both_listing_methods_give_the_same_items() {
+    let (bench, simulator) = bench().await;
+    let mut read = Vec::new();
+    for method in [ListingMethod::Basic, ListingMethod::Whole] {
+        let mut sink = Collect(Vec::new());
+        let empty = Baseline::default();
+        let listing = bench.platform.environments(&bench.access, method, &empty, &mut sink).await;
+        assert!(listing.expect("a listing").completeness.is_complete());
+        let items = sink.0.into_iter().map(|element| {
+            let Element::Environment(element) = element else { panic!("{element:?}") };
+            let mut nodes = element.nodes.expect("nodes");
+            nodes.insert(0, element.environment);
+            nodes.into_iter().map(|item| (item.id, item.source_version, item.payload))
+        });
+        read.push(items.flatten().collect::<Vec<_>>());
+    }
+    assert_eq!(read[0].len(), ENVIRONMENTS * 4);
+    assert_eq!(read[0], read[1]);
     simulator.shutdown().await;
 }
 
@@ -81,7 +98,10 @@ async fn faults_are_what_they_are() {
         simulator.faults().add(FaultRule::new(fault.clone()));
         let mut sink = Collect(Vec::new());
         let empty = Baseline::default();
-        let listing = bench.platform.environments(&bench.access, &empty, &mut sink).await;
+        let listing = bench
+            .platform
+            .environments(&bench.access, ListingMethod::Basic, &empty, &mut sink)
+            .await;
         let got = listing.as_ref().map(|listing| listing.completeness.is_complete());
         let got = got.map_err(|failure| failure.code.as_str());
         assert_eq!(got, expected, "{fault:?}");

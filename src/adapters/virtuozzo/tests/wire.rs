@@ -28,8 +28,6 @@ async fn a_request_is_a_form_and_its_url_holds_nothing() {
     assert!(head.contains("accept-encoding: gzip"));
     assert!(!head.contains("referer"));
     assert_eq!(requests[0].body, format!("session={CANARY}"));
-    let seen = bench.seen.lock().expect("no panics")[0];
-    assert_eq!((seen.platform, seen.method, seen.class), (P, "getbasicenvsinfo", "ok"));
 }
 
 #[tokio::test]
@@ -195,18 +193,57 @@ async fn a_full_limiter_gives_the_request_back() {
     assert!(bench.server.requests().is_empty());
 }
 
-#[tokio::test]
-async fn an_open_circuit_lets_only_a_probe_through() {
-    let bench = bench([Reply::ok(BASIC)]).await;
-    let gate = PlatformGate {
+fn open_circuit() -> PlatformGate {
+    PlatformGate {
         platform: P,
         base_url: String::new(),
         circuit: Circuit::Open,
         consecutive_failures: 5,
         open_until: None,
+        last_error: None,
         throttled_for: Duration::ZERO,
-    };
-    bench.gates.refresh(std::slice::from_ref(&gate));
+    }
+}
+
+#[tokio::test]
+async fn a_probe_is_not_taken_for_a_request_that_is_not_sent() {
+    let bench = bench([Reply::ok(BASIC)]).await;
+    bench.gates.refresh(&[open_circuit()]);
+    bench.around.probe.store(true, Ordering::SeqCst);
+    bench.around.full.store(true, Ordering::SeqCst);
+    assert_eq!(bench.failure().await.code, "rate_limit");
+    assert!(bench.around.told().is_empty(), "the slot is still there for others");
+    assert!(bench.server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_probe_over_a_connection_closed_while_idle_is_still_the_probe() {
+    let closed = Reply::ThenClose(Vec::new());
+    let bench = bench([Reply::ok(BASIC), closed, Reply::ok(BASIC)]).await;
+    bench.listing().await.0.expect("it opens a connection");
+    bench.gates.refresh(&[open_circuit()]);
+    bench.around.probe.store(true, Ordering::SeqCst);
+    bench.listing().await.0.expect("the probe passes on a new connection");
+    assert_eq!(bench.around.told(), ["probe", "answered"], "one slot for both tries");
+    assert_eq!(bench.around.acquired.load(Ordering::SeqCst), 3, "and a token for each");
+}
+
+#[tokio::test]
+async fn the_platforms_clock_is_read_from_its_answers() {
+    let date = "date: Fri, 20 Nov 2026 12:00:00 GMT";
+    let replies = [Reply::status("200 OK", &[date], BASIC), Reply::ok(BASIC)];
+    let bench = bench(replies).await;
+    let listing = bench.listing().await.0.expect("a listing");
+    let told = listing.platform_time.expect("it told the time");
+    let noon = time::macros::datetime!(2026-11-20 12:00 UTC);
+    assert!(told <= noon && told > noon - Duration::from_secs(60), "{told}");
+    assert_eq!(bench.listing().await.0.expect("a listing").platform_time, None);
+}
+
+#[tokio::test]
+async fn an_open_circuit_lets_only_a_probe_through() {
+    let bench = bench([Reply::ok(BASIC)]).await;
+    bench.gates.refresh(&[open_circuit()]);
     let failure = bench.failure().await;
     assert_eq!(class_and_code(&failure), (Throttled, "circuit_open"));
     assert!(bench.server.requests().is_empty());
@@ -214,7 +251,7 @@ async fn an_open_circuit_lets_only_a_probe_through() {
     assert_eq!(bench.around.told(), ["probe"], "the slot is asked for once a second");
 
     let bench = self::bench([Reply::ok(BASIC)]).await;
-    bench.gates.refresh(&[gate]);
+    bench.gates.refresh(&[open_circuit()]);
     bench.around.probe.store(true, Ordering::SeqCst);
     bench.listing().await.0.expect("the probe passes");
     assert_eq!(bench.around.told(), ["probe", "answered"]);
