@@ -6,4 +6,5 @@ pub mod postgres;
 pub mod rabbitmq;
 pub mod service;
 pub mod stream;
+#[allow(dead_code, reason = "the tests ask, with-postgres answers")]
 pub mod vhosts;
