@@ -48,7 +48,7 @@ pub fn style(format: LogFormat, terminal: bool, colour: bool) -> Style {
 
 /// Installs the subscriber and the panic hook for the process; call once.
 pub fn init(log: &Log, colour: bool) -> Result<Arc<LogCounters>, TelemetryError> {
-    let filter = EnvFilter::try_new(&log.filter)?;
+    let filter = filter(&log.filter)?;
     let style = style(log.format, stderr().is_terminal(), colour);
     let layer = SafeLayer::new(style, stderr);
     let counters = layer.counters();
@@ -59,6 +59,13 @@ pub fn init(log: &Log, colour: bool) -> Result<Arc<LogCounters>, TelemetryError>
         .map_err(|_| TelemetryError::Installed)?;
     install_panic_hook();
     Ok(counters)
+}
+
+/// The operator's filter, without what must never be said: lapin writes the
+/// bodies of returned messages, and at trace level the frame that carries the
+/// password. The adapter tells what there is to tell of the broker.
+fn filter(words: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    Ok(EnvFilter::try_new(words)?.add_directive("lapin=off".parse()?))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn logged(style: Style, log: impl FnOnce()) -> (String, Arc<LogCounters>) {
     let captured = Captured::default();
     let layer = SafeLayer::new(style, captured.clone());
     let counters = layer.counters();
-    with_default(Registry::default().with(EnvFilter::new("trace")).with(layer), log);
+    with_default(Registry::default().with(filter("trace,lapin=trace").unwrap()).with(layer), log);
     let bytes = captured.0.lock().unwrap().clone();
     (String::from_utf8(bytes).unwrap(), counters)
 }
@@ -44,6 +44,17 @@ fn one_json(log: impl FnOnce()) -> Json {
     let (output, _) = logged(Style::Json, log);
     assert_eq!(output.lines().count(), 1, "{output}");
     serde_json::from_str(&output).unwrap()
+}
+
+#[test]
+fn the_broker_client_is_never_heard() {
+    let (output, _) = logged(Style::Json, || {
+        tracing::error!(target: "lapin::channel", "{CANARY}");
+        tracing::trace!(target: "lapin", "{CANARY}");
+        tracing::trace!(target: "vz_sync", "here");
+    });
+    assert_eq!(output.lines().count(), 1, "{output}");
+    assert!(!output.contains(CANARY), "{output}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Address {
         })?;
         // lapin takes [::1] for no host at all and would go to localhost.
         if let Some(host) = bracketed(text) {
-            uri.authority.host = host.to_owned();
+            host.clone_into(&mut uri.authority.host);
         }
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);

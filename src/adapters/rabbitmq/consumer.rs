@@ -138,15 +138,13 @@ impl Settle for Unsettled {
     async fn dead_letter(self: Box<Self>, reason: &str) -> PortResult<()> {
         self.shared.counters.dead_lettered.add();
         let copy = dead_letter(self.lane, &self.body, &self.properties, reason);
-        match self.shared.jobs.publish(copy).await {
-            Ok(Fate::Routed) => self.settled(self.acker.ack(BasicAckOptions::default())).await,
-            // Without a copy the broker moves it, at least once and without
-            // our words: an alarm must not make a poisoned message go round.
-            _ => {
-                let reject = BasicRejectOptions { requeue: false };
-                self.settled(self.acker.reject(reject)).await
-            }
+        if let Ok(Fate::Routed) = self.shared.jobs.publish(copy).await {
+            return self.settled(self.acker.ack(BasicAckOptions::default())).await;
         }
+        // Without a copy the broker moves it, at least once and without our
+        // words: an alarm must not make a poisoned message go round.
+        let reject = BasicRejectOptions { requeue: false };
+        self.settled(self.acker.reject(reject)).await
     }
 
     fn abandoned(self: Box<Self>) {

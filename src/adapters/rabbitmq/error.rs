@@ -24,6 +24,16 @@ pub(super) fn unknown(message: impl Into<String>) -> PortError {
     PortError::OutcomeUnknown { service: SERVICE, message: message.into() }
 }
 
+/// What an error says, without the words around it.
+pub(super) fn words(error: &PortError) -> &str {
+    match error {
+        PortError::Unavailable { message, .. }
+        | PortError::OutcomeUnknown { message, .. }
+        | PortError::Refused { message, .. }
+        | PortError::NotFound(message) => message,
+    }
+}
+
 /// The broker's reason, if it gave one.
 pub(super) fn reason(error: &lapin::Error) -> Option<&AMQPErrorKind> {
     match error.kind() {

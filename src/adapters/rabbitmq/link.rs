@@ -17,7 +17,7 @@ use vz_sync_actors::ports::{PortError, PortResult};
 
 use super::address::Address;
 use super::counters::Counters;
-use super::error::unavailable;
+use super::error::{unavailable, words};
 use super::options::RabbitOptions;
 use super::topology;
 use super::wire::{Wire, dial};
@@ -135,6 +135,15 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A blocked connection could not even say that it closes.
+        if self.blocked().is_some() {
+            self.wire.hang_up();
+        }
+    }
+}
+
 /// Keeps a connection. It ends with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
@@ -167,7 +176,7 @@ impl Link {
         match &*self.state.borrow() {
             State::Up(session) => Ok(Arc::clone(session)),
             State::Starting => Err(unavailable("not connected yet")),
-            State::Down(why) => Err(unavailable(format!("not connected: {why}"))),
+            State::Down(why) => Err(unavailable(format!("not connected: {}", words(why)))),
         }
     }
 
@@ -189,7 +198,7 @@ impl Link {
     pub(super) fn status(&self) -> LinkStatus {
         match &*self.state.borrow() {
             State::Starting => LinkStatus::Starting,
-            State::Down(why) => LinkStatus::Down { reason: why.to_string() },
+            State::Down(why) => LinkStatus::Down { reason: words(why).to_owned() },
             State::Up(session) => session.blocked().map_or(LinkStatus::Up, |reason| {
                 LinkStatus::Blocked { reason: reason.to_string() }
             }),

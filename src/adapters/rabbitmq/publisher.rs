@@ -12,7 +12,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
-use vz_sync_actors::ports::PortResult;
+use vz_sync_actors::ports::{PortError, PortResult};
 
 use super::counters::Counters;
 use super::error::{is_missing, judged, unavailable, unknown};
@@ -66,18 +66,16 @@ impl Publisher {
 
     /// Publishes and waits for the confirm, at most so long as the options say.
     ///
-    /// `Unavailable`: certainly in no queue. `OutcomeUnknown`: perhaps
-    /// published, perhaps later, when an alarm ends.
+    /// # Errors
+    /// `Unavailable`: not sent, or not taken by a queue. `OutcomeUnknown`:
+    /// perhaps published, perhaps later, when an alarm ends. `Refused`: the user
+    /// lacks a right.
     pub async fn publish(&self, letter: Letter<'_>) -> PortResult<Fate> {
         let fate = self.try_publish(letter).await;
         match &fate {
             Ok(Fate::Routed) => self.counters.published.add(),
             Ok(Fate::Returned(_)) => self.counters.returned.add(),
-            Err(error)
-                if matches!(error, vz_sync_actors::ports::PortError::OutcomeUnknown { .. }) =>
-            {
-                self.counters.unknown.add();
-            }
+            Err(PortError::OutcomeUnknown { .. }) => self.counters.unknown.add(),
             Err(_) => self.counters.refused.add(),
         }
         fate

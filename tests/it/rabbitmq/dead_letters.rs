@@ -1,5 +1,7 @@
 //! What is set aside: by us with a reason, by the broker, and sent again.
 
+use lapin::options::QueueBindOptions;
+use lapin::types::FieldTable;
 use vz_sync::adapters::rabbitmq::RabbitJobBus;
 use vz_sync::adapters::rabbitmq::topology::{DEAD, JOBS};
 use vz_sync_actors::conformance::soon;
@@ -101,15 +103,15 @@ async fn when_the_copy_cannot_be_published_the_broker_sets_it_aside() {
     let poisoned = soon(consumer.next()).await.unwrap();
     // The copy finds no queue, and neither does the broker, until there is one.
     let unbinding =
-        operator.channel.queue_unbind(DEAD.into(), DEAD.into(), "".into(), Default::default());
+        operator.channel.queue_unbind(DEAD.into(), DEAD.into(), "".into(), FieldTable::default());
     unbinding.await.unwrap();
     poisoned.dead_letter("poison").await.unwrap();
     let rebinding = operator.channel.queue_bind(
         DEAD.into(),
         DEAD.into(),
         "".into(),
-        Default::default(),
-        Default::default(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
     );
     rebinding.await.unwrap();
     must("the dead letter", async {

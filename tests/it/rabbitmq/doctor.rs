@@ -4,7 +4,7 @@ use lapin::options::{QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use vz_sync::adapters::rabbitmq::RabbitOptions;
 use vz_sync::adapters::rabbitmq::doctor::{Finding, check};
-use vz_sync::adapters::rabbitmq::topology::{UNROUTED, queue_of};
+use vz_sync::adapters::rabbitmq::topology::{JOBS, UNROUTED, queue_of};
 use vz_sync_actors::domain::Class;
 use vz_sync_actors::domain::job::Lane;
 use vz_sync_actors::ports::job_bus::JobBus as _;
@@ -76,15 +76,14 @@ async fn control_a_queue_behind_the_alternate_exchange_hides_a_lost_binding() {
     let (bus, operator) = (open(&url).await.job_bus(), Outsider::new(&url).await);
     let tap = operator.queue(UNROUTED, "").await;
     let high = queue_of(Lane::High);
-    let jobs = vz_sync::adapters::rabbitmq::topology::JOBS;
     let none = FieldTable::default;
-    operator.channel.queue_unbind(high.into(), jobs.into(), "high".into(), none()).await.unwrap();
+    operator.channel.queue_unbind(high.into(), JOBS.into(), "high".into(), none()).await.unwrap();
     bus.publish(&job(1, Class::Manual)).await.expect("it counts as delivered");
     assert_eq!((operator.count(high).await, operator.count(&tap).await), (0, 1));
     let bind = QueueBindOptions::default();
     operator
         .channel
-        .queue_bind(high.into(), jobs.into(), "high".into(), bind, none())
+        .queue_bind(high.into(), JOBS.into(), "high".into(), bind, none())
         .await
         .unwrap();
 }

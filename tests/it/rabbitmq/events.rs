@@ -1,7 +1,7 @@
 //! What outside consumers get, and what replicas tell each other.
 
 use jsonschema::Validator;
-use lapin::types::AMQPValue;
+use lapin::types::{AMQPValue, ShortString};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use vz_sync::adapters::rabbitmq::topology::EVENTS;
@@ -112,7 +112,7 @@ async fn every_published_event_is_what_the_schema_says() {
 
         let (kind, properties) = (event.body.kind(), &delivery.properties);
         assert_eq!(delivery.routing_key.as_str(), format!("team.42.{kind}"));
-        assert_eq!(properties.kind().as_ref().map(|word| word.as_str()), Some(kind));
+        assert_eq!(properties.kind().as_ref().map(ShortString::as_str), Some(kind));
         assert_eq!(*properties.delivery_mode(), Some(if is_durable { 2 } else { 1 }));
         let id = properties.message_id().as_ref().map(ToString::to_string);
         assert_eq!(id, event.no.map(|no| format!("42-{no}")));

@@ -1,8 +1,11 @@
 //! What the exam of the job bus cannot see: the topology, the message on the
 //! wire, and how deliveries outlive their consumer.
 
+use lapin::BasicProperties;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use vz_sync::adapters::rabbitmq::topology::{JOBS, queue_of};
+use vz_sync::adapters::rabbitmq::{Letter, Rabbit, RabbitOptions};
 use vz_sync_actors::conformance::{never, soon};
 use vz_sync_actors::domain::job::Lane;
 use vz_sync_actors::domain::{Class, JobId};
@@ -10,7 +13,7 @@ use vz_sync_actors::ports::PortError;
 use vz_sync_actors::ports::job_bus::{JobBus as _, JobMessage};
 
 use super::{Outsider, job, must, next};
-use crate::support::rabbitmq::{open, vhost};
+use crate::support::rabbitmq::{open, secret, vhost};
 
 #[tokio::test]
 async fn the_wire_carries_class_schema_and_trace_context() {
@@ -61,7 +64,8 @@ async fn a_deleted_queue_ends_its_consumer_and_the_next_one_declares_it() {
     let url = vhost().await;
     let (bus, operator) = (open(&url).await.job_bus(), Outsider::new(&url).await);
     let mut consumer = bus.consume(Lane::Low, 1).await.unwrap();
-    let deleting = operator.channel.queue_delete(queue_of(Lane::Low).into(), Default::default());
+    let deleting =
+        operator.channel.queue_delete(queue_of(Lane::Low).into(), QueueDeleteOptions::default());
     deleting.await.unwrap();
     let over = must("the end of the consumer", consumer.next()).await.unwrap_err();
     assert!(over.is_transient());
@@ -106,15 +110,16 @@ async fn a_queue_that_is_full_is_no_delivery() {
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(1));
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-    let declaring = operator.channel.queue_declare("full".into(), Default::default(), arguments);
+    let declaring =
+        operator.channel.queue_declare("full".into(), QueueDeclareOptions::default(), arguments);
     declaring.await.unwrap();
     let publish = async || {
-        let letter = vz_sync::adapters::rabbitmq::Letter {
+        let letter = Letter {
             exchange: "",
             routing_key: "full",
             mandatory: true,
             body: b"{}",
-            properties: lapin::BasicProperties::default(),
+            properties: BasicProperties::default(),
         };
         rabbit.publisher().publish(letter).await
     };
@@ -129,7 +134,7 @@ async fn a_queue_that_is_full_is_no_delivery() {
 async fn a_queue_of_other_arguments_is_used_all_the_same() {
     let url = vhost().await;
     let operator = Outsider::new(&url).await;
-    let durable = lapin::options::QueueDeclareOptions { durable: true, ..Default::default() };
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
     let queue = queue_of(Lane::High);
     operator.channel.queue_declare(queue.into(), durable, FieldTable::default()).await.unwrap();
     let bus = open(&url).await.job_bus();
@@ -151,9 +156,6 @@ async fn depths_count_what_waits_in_each_lane() {
 /// The first connection that is refused must say so, and quote no password.
 #[tokio::test]
 async fn wrong_credentials_and_an_unknown_vhost_fail_the_start() {
-    use vz_sync::adapters::rabbitmq::{Rabbit, RabbitOptions};
-
-    use crate::support::rabbitmq::secret;
     let url = vhost().await;
     let wrong = url.replace("guest:guest@", "guest:canary-password@");
     let (host, _) = url.rsplit_once('/').unwrap();

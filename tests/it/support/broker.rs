@@ -81,7 +81,7 @@ impl Broker {
         fs::write(dir.join("rabbitmq.conf"), configuration(&dir, tls_port, tls)?)?;
         let mut epmd = Command::new("epmd");
         epmd.args(["-port", &epmd_port.to_string(), "-address", "127.0.0.1"]);
-        let epmd = Process::spawn(epmd, &dir.join("epmd.out")).context("starting epmd")?;
+        let epmd = Process::spawn(&epmd, &dir.join("epmd.out")).context("starting epmd")?;
         let mut broker =
             Self { dir, programs, port, tls_port, epmd_port, dist_port, server: None, _epmd: epmd };
         broker.run().await?;
@@ -90,11 +90,18 @@ impl Broker {
 
     /// Starts the server again after [`Broker::kill`].
     pub async fn run(&mut self) -> Result<()> {
-        let command = self.command("rabbitmq-server");
-        let server = Process::spawn(command, &self.dir.join("out"))?;
+        let out = self.dir.join("out");
+        let said_before = fs::metadata(&out).map_or(0, |about| about.len() as usize);
+        let server = Process::spawn(&self.command("rabbitmq-server"), &out)?;
         let deadline = Instant::now() + START;
-        // Nothing but its port tells when a broker is ready.
-        while !answers(self.port).await {
+        // It speaks AMQP a moment before rabbitmqctl may talk to it, and nothing
+        // but its own words tell when a start is complete.
+        let has_started = || {
+            let said = fs::read(&out).unwrap_or_default();
+            let new = String::from_utf8_lossy(said.get(said_before..).unwrap_or_default());
+            new.contains("completed with")
+        };
+        while !(has_started() && answers(self.port).await) {
             let log = self.dir.join("log/rabbit.log");
             ensure!(!server.has_ended(), "the broker ended at once; see {}", log.display());
             ensure!(Instant::now() < deadline, "the broker is silent; see {}", log.display());
@@ -258,8 +265,8 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(command: Command, output: &Path) -> Result<Self> {
-        let mut command = tied_to_us(&command);
+    fn spawn(command: &Command, output: &Path) -> Result<Self> {
+        let mut command = tied_to_us(command);
         let output = File::options().create(true).append(true).open(output)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let (started, start) = mpsc::channel();

@@ -8,4 +8,5 @@ pub mod rabbitmq;
 pub mod redis;
 pub mod service;
 pub mod stream;
+#[allow(dead_code, reason = "the tests ask, with-postgres answers")]
 pub mod vhosts;
