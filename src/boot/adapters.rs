@@ -71,7 +71,7 @@ impl Adapters {
             reads: size - size / 2,
             staging: config.limits.staging_connections,
         };
-        let pools = Pools::open(&database.config, sizes)?;
+        let pools = Pools::open(&database.connector, sizes)?;
 
         let dead_after = config.replica.dead_after_seconds.duration();
         let store = Arc::new(PgStore::new(
@@ -118,7 +118,7 @@ impl Adapters {
             lock: Arc::new(EmbeddedLock::new()),
             job_bus: Arc::new(EmbeddedJobBus::new()),
             event_bus: Arc::new(EmbeddedEventBus::new()),
-            signals: Arc::new(PgSignals::new(database.config.clone(), replica)),
+            signals: Arc::new(PgSignals::new(&database.connector, replica)),
             outbox: Arc::new(PgOutbox::new(pools.pipeline.clone())),
             replicas: Arc::new(PgReplicas::new(pools.pipeline.clone())),
             platforms,

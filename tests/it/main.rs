@@ -2,6 +2,7 @@
 
 mod cluster;
 mod e2e;
+mod network;
 mod schema;
 mod sides;
 mod store;
