@@ -16,8 +16,8 @@ fn main() -> ExitCode {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         })
         .collect();
-    // The command runs on this very thread: the embedded database is told to die with
-    // the thread that started it, and this one lives as long as the process.
+    // Threads are made here and nowhere else, so that a command can be tested on any
+    // runtime. The embedded database brings a thread of its own to die with.
     let exit = cli::run(std::env::args_os(), environment, |command| {
         match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(command),

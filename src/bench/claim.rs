@@ -67,7 +67,7 @@ impl ClaimArgs {
         progress("making the states");
         let database = ground.fresh().await?;
         let prepared = Prepared::over(config, &database).await?;
-        let sql = connect(&database.config).await?;
+        let sql = connect(database.connector.config()).await?;
         let teams = self.states.div_ceil(SCOPES);
         seed(&sql, teams).await?;
         let machine = Machine::look(Some(&sql)).await?;

@@ -63,7 +63,7 @@ impl DispatchArgs {
         progress("making the teams");
         let database = ground.fresh().await?;
         let prepared = Prepared::over(config, &database).await?;
-        let sql = connect(&database.config).await?;
+        let sql = connect(database.connector.config()).await?;
         seed(&sql, self.jobs).await?;
         sql.batch_execute(SATISFIED).await?;
         let machine = Machine::look(Some(&sql)).await?;

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::{Client, Config as PgConfig, NoTls};
+use tokio_postgres::{Client, Config as PgConfig};
 
 use crate::adapters::postgres::cluster::{Cluster, ClusterOptions};
+use crate::adapters::postgres::connect::Connector;
 use crate::boot::Database;
 
 /// Where scratch databases are made. Not to be dropped in mid-work: a server of its own ends with
@@ -65,7 +66,8 @@ impl Ground {
         self.made.push(name.clone());
         let mut config = self.admin.clone();
         config.dbname(&name);
-        let database = Database { config, cluster: None };
+        let connector = Connector::new(config, None).context("--database-url")?;
+        let database = Database { connector, cluster: None };
         database.migrate().await?;
         // What was written to make the database is no part of what follows; without the right to
         // ask for a checkpoint the figures are only a little less even.
@@ -75,7 +77,8 @@ impl Ground {
 
     /// The URL of a scratch database, for another process.
     pub fn url(&self, database: &Database) -> Result<SecretString> {
-        let name = database.config.get_dbname().context("a scratch database has a name")?;
+        let name =
+            database.connector.config().get_dbname().context("a scratch database has a name")?;
         if let Some((cluster, _)) = &self.own {
             return Ok(cluster.url(name).into());
         }
@@ -111,10 +114,9 @@ impl Ground {
 
 /// Connects; the connection ends with the client.
 pub async fn connect(config: &PgConfig) -> Result<Client> {
-    let (client, connection) =
-        config.connect(NoTls).await.context("the database cannot be reached")?;
-    tokio::spawn(connection);
-    Ok(client)
+    let connector =
+        Connector::new(config.clone(), None).context("the database cannot be reached")?;
+    connector.connect().await.context("the database cannot be reached")
 }
 
 /// The same settings with another database: what comes last wins, in both forms of them.

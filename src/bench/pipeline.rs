@@ -13,6 +13,7 @@ use super::ground::connect;
 use super::machine::Machine;
 use super::report::{Phase, Report, of_phases};
 use super::rig::{Member, Rig, Work};
+use crate::adapters::postgres::connect::Connector;
 use crate::boot::Database;
 use crate::config::Config;
 use crate::simulator::numbered_token;
@@ -65,10 +66,11 @@ impl PipelineArgs {
         // The parser's errors name the offending option, never its value.
         let parsed: PgConfig =
             self.database_url.expose_secret().parse().context("--database-url")?;
-        let database = Database { config: parsed, cluster: None };
+        let connector = Connector::new(parsed, None).context("--database-url")?;
+        let database = Database { connector, cluster: None };
         progress("bringing the schema up to date");
         database.migrate().await?;
-        let machine = Machine::look(Some(&connect(&database.config).await?)).await?;
+        let machine = Machine::look(Some(&connect(database.connector.config()).await?)).await?;
         progress("adding the teams");
         let members = (0..self.teams as usize).map(|place| Member {
             team: TeamId(place as i64 + 1),

@@ -113,7 +113,7 @@ impl ReadsArgs {
         let rig = Rig::start(config, &database, platform.url(), vec![member]).await?;
         rig.phase(Work::Full).await?;
         rig.stop().await;
-        let sql = connect(&database.config).await?;
+        let sql = connect(database.connector.config()).await?;
         sql.batch_execute("VACUUM ANALYZE").await?;
         let machine = Machine::look(Some(&sql)).await?;
         let settings = [("ENABLE_VZ_SYNC_PIPELINE", "true")];

@@ -115,7 +115,7 @@ impl Rig {
         let prepared = Prepared::over(config, database).await?;
         let teams = members.len();
         add_teams(&prepared.adapters, platform_url, members).await?;
-        connect(&database.config).await?.batch_execute(REST).await?;
+        connect(database.connector.config()).await?.batch_execute(REST).await?;
         Self::launch(config, database, prepared, teams).await
     }
 
@@ -126,7 +126,8 @@ impl Rig {
         prepared: Prepared,
         teams: usize,
     ) -> Result<Self> {
-        let meter = Meter::new(&database.config, prepared.adapters.pools.clone()).await?;
+        let meter =
+            Meter::new(database.connector.config(), prepared.adapters.pools.clone()).await?;
         let pipeline = Pipeline::start(config, prepared).await?;
         let rig = Self { pipeline, meter, teams };
         rig.wait_until_alive().await?;

@@ -82,7 +82,7 @@ impl SseArgs {
         progress: Progress<'_>,
     ) -> Result<Report> {
         let database = ground.fresh().await?;
-        let sql = connect(&database.config).await?;
+        let sql = connect(database.connector.config()).await?;
         seed(&sql, self.teams).await?;
         // The commit is no part of what is measured here.
         sql.batch_execute("SET synchronous_commit = off").await?;

@@ -82,7 +82,8 @@ impl SyncArgs {
             at("making platform, database and teams");
             let database = ground.fresh().await?;
             if machine.is_none() {
-                machine = Some(Machine::look(Some(&connect(&database.config).await?)).await?);
+                machine =
+                    Some(Machine::look(Some(&connect(database.connector.config()).await?)).await?);
             }
             runs.push(self.once(config, &database, &at).await?);
             ground.clear().await?;

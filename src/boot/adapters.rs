@@ -4,7 +4,6 @@
 //! both buses are the embedded ones: one replica, and nothing lost by that
 //! but the sharing, since Postgres is the only truth.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +35,7 @@ use crate::adapters::postgres::store::{PgStore, StoreSettings};
 use crate::adapters::postgres::teams::PgTeams;
 use crate::adapters::postgres::upkeep::PgUpkeep;
 use crate::adapters::virtuozzo::{
-    AddressPolicy, Gates, ResultCodes, Surroundings, VirtuozzoOptions, VirtuozzoPlatform,
+    AddressPolicy, Gates, Meaning, ResultCodes, Surroundings, VirtuozzoOptions, VirtuozzoPlatform,
 };
 use crate::config::{Config, ResultClass};
 use crate::http::Metrics;
@@ -72,7 +71,7 @@ impl Adapters {
             reads: size - size / 2,
             staging: config.limits.staging_connections,
         };
-        let pools = Pools::open(&database.config, sizes)?;
+        let pools = Pools::open(&database.connector, sizes)?;
 
         let dead_after = config.replica.dead_after_seconds.duration();
         let store = Arc::new(PgStore::new(
@@ -85,6 +84,7 @@ impl Adapters {
                 },
                 exhausted_wait: config.pipeline.backoff_cap_seconds.duration(),
                 rejected_for: config.removal.reject_quiet_days.duration(),
+                idempotency: config.retention.idempotency_hours.duration(),
             },
         ));
         let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, metrics.clone()));
@@ -117,7 +117,7 @@ impl Adapters {
             lock: Arc::new(EmbeddedLock::new()),
             job_bus: Arc::new(EmbeddedJobBus::new()),
             event_bus: Arc::new(EmbeddedEventBus::new()),
-            signals: Arc::new(PgSignals::new(database.config.clone(), replica)),
+            signals: Arc::new(PgSignals::new(&database.connector, replica)),
             outbox: Arc::new(PgOutbox::new(pools.pipeline.clone())),
             replicas: Arc::new(PgReplicas::new(pools.pipeline.clone())),
             platforms,
@@ -169,12 +169,7 @@ pub fn address_policy(config: &Config) -> AddressPolicy {
 
 fn client_options(config: &Config) -> VirtuozzoOptions {
     let timeouts = &config.timeouts;
-    let codes: BTreeMap<i64, FailureClass> = config
-        .platform
-        .result_codes
-        .iter()
-        .filter_map(|(code, class)| Some((*code, failure_class(*class)?)))
-        .collect();
+    let codes = config.platform.result_codes.iter().map(|(code, class)| (*code, meaning(*class)));
     VirtuozzoOptions {
         connect: timeouts.connect_seconds.duration(),
         first_byte: timeouts.first_byte_seconds.duration(),
@@ -190,15 +185,14 @@ fn client_options(config: &Config) -> VirtuozzoOptions {
     }
 }
 
-/// `None` for what is no failure: an environment that is gone is an answer.
-const fn failure_class(class: ResultClass) -> Option<FailureClass> {
+const fn meaning(class: ResultClass) -> Meaning {
     match class {
-        ResultClass::Retryable => Some(FailureClass::Retryable),
-        ResultClass::Throttled => Some(FailureClass::Throttled),
-        ResultClass::Auth => Some(FailureClass::Auth),
-        ResultClass::Capability => Some(FailureClass::Capability),
-        ResultClass::Invalid => Some(FailureClass::Invalid),
-        ResultClass::Gone => None,
+        ResultClass::Retryable => Meaning::Failed(FailureClass::Retryable),
+        ResultClass::Throttled => Meaning::Failed(FailureClass::Throttled),
+        ResultClass::Auth => Meaning::Failed(FailureClass::Auth),
+        ResultClass::Capability => Meaning::Failed(FailureClass::Capability),
+        ResultClass::Invalid => Meaning::Failed(FailureClass::Invalid),
+        ResultClass::Gone => Meaning::Gone,
     }
 }
 
@@ -209,5 +203,23 @@ impl From<PortError> for BootError {
         } else {
             Self::Refused(error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Loaded;
+
+    #[test]
+    fn configured_result_codes_reach_the_client() {
+        let mut config = Loaded::defaults().unwrap().config;
+        let codes = client_options(&config).codes;
+        assert_eq!(codes, ResultCodes::default(), "the file's defaults are the client's");
+        config.platform.result_codes.insert(12, ResultClass::Gone);
+        config.platform.result_codes.insert(11, ResultClass::Invalid);
+        let codes = client_options(&config).codes;
+        assert!(codes.is_gone(12) && !codes.is_gone(11));
+        assert_eq!(codes.class(11), FailureClass::Invalid);
     }
 }

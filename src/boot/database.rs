@@ -5,10 +5,11 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
-use tokio_postgres::{Client, Config as PgConfig, NoTls};
+use tokio_postgres::{Client, Config as PgConfig};
 
 use super::BootError;
 use crate::adapters::postgres::cluster::{Cluster, ClusterOptions, Progress};
+use crate::adapters::postgres::connect::Connector;
 use crate::adapters::postgres::migrate;
 use crate::config::Config;
 
@@ -18,7 +19,7 @@ const DATABASE: &str = "vz_sync";
 /// A reachable database.
 pub struct Database {
     /// How to connect.
-    pub config: PgConfig,
+    pub connector: Connector,
     /// The private cluster, when it is ours.
     pub cluster: Option<Cluster>,
 }
@@ -30,19 +31,21 @@ impl Database {
         config: &Config,
         progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     ) -> Result<Self, BootError> {
+        let longest = config.database.statement_timeout_seconds.duration();
         if let Some(url) = &config.database.url {
             // tokio-postgres' parse errors name the offending option, never
             // its value.
-            let config = PgConfig::from_str(url.expose_secret())
-                .map_err(|error| BootError::Database(format!("database.url: {error}")))?;
-            return Ok(Self { config, cluster: None });
+            let at = PgConfig::from_str(url.expose_secret())
+                .map_err(|error| BootError::Refused(format!("database.url: {error}")))?;
+            let connector = Connector::new(at, config.database.ssl_root_cert.as_deref())?;
+            return Ok(Self { connector: connector.statement_timeout(longest), cluster: None });
         }
         let mut options = ClusterOptions::new(cluster_dir(&config.database.data_dir));
         if let Some(progress) = progress {
             options = options.on_progress(progress);
         }
         let cluster = Cluster::open(options).await?;
-        let admin = connect(&cluster.config("postgres")).await?;
+        let admin = connect(&cluster.config("postgres").into()).await?;
         let known = admin
             .query_opt("select 1 from pg_database where datname = $1", &[&DATABASE])
             .await
@@ -50,12 +53,13 @@ impl Database {
         if known.is_none() {
             cluster.create_database(DATABASE, None).await?;
         }
-        Ok(Self { config: cluster.config(DATABASE), cluster: Some(cluster) })
+        let connector = Connector::from(cluster.config(DATABASE)).statement_timeout(longest);
+        Ok(Self { connector, cluster: Some(cluster) })
     }
 
     /// A session of its own.
     pub async fn connect(&self) -> Result<Client, BootError> {
-        connect(&self.config).await
+        connect(&self.connector).await
     }
 
     /// Applies what is missing of the schema.
@@ -78,12 +82,9 @@ pub(super) fn cluster_dir(data_dir: &Path) -> PathBuf {
 }
 
 /// Connects, with the cause of a failure in words.
-async fn connect(config: &PgConfig) -> Result<Client, BootError> {
-    let (client, connection) = config.connect(NoTls).await.map_err(|error| {
+async fn connect(connector: &Connector) -> Result<Client, BootError> {
+    connector.connect().await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(|source| format!(": {source}"));
         BootError::Database(format!("{error}{}", cause.unwrap_or_default()))
-    })?;
-    // Ends with the client; its error reaches whoever uses the client.
-    tokio::spawn(connection);
-    Ok(client)
+    })
 }

@@ -11,6 +11,7 @@ mod system;
 use std::net::SocketAddr;
 
 use crate::adapters::postgres::cluster::ClusterError;
+use crate::adapters::postgres::connect::TlsError;
 use crate::adapters::postgres::migrate::MigrateError;
 
 pub use adapters::{Adapters, address_policy};
@@ -30,6 +31,9 @@ pub enum BootError {
     /// The database answers, and refuses or holds what cannot be used.
     #[error("the database cannot be used: {0}")]
     Refused(String),
+    /// TLS to the database cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is nothing to open session keys with.
     #[error(
         "VZ_SYNC_MASTER_KEYS is unset: session keys cannot be opened (vz-sync keys generate --env makes one)"
@@ -78,7 +82,7 @@ impl BootError {
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Cluster(_) | Self::Database(_) => Blame::Dependency,
-            Self::NoMasterKeys | Self::Keys(_) => Blame::Settings,
+            Self::NoMasterKeys | Self::Keys(_) | Self::Tls(_) => Blame::Settings,
             _ => Blame::Other,
         }
     }

@@ -22,6 +22,7 @@ use crate::http::admin::{self, AdminState};
 use crate::http::auth::{AdminToken, Verifier};
 use crate::http::server::{Limits, Server};
 use crate::http::{ApiPorts, ApiSettings, ApiState, Metrics, router};
+use crate::telemetry::LogCounters;
 
 /// How long the root supervisor may take to answer a liveness probe.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -62,6 +63,21 @@ impl Prepared {
         // must not decide who takes part.
         seed::seed(&adapters.pools.pipeline, config).await?;
         Ok(Self { adapters, replica, metrics })
+    }
+
+    /// Shows in `/metrics` what the log left out.
+    pub fn show_log(&self, log: &Arc<LogCounters>) {
+        let (fields, lines) = (Arc::clone(log), Arc::clone(log));
+        self.metrics.watch(
+            "vz_sync_log_dropped_fields_total",
+            "Log fields that were not on the allow-list.",
+            move || fields.dropped_fields(),
+        );
+        self.metrics.watch(
+            "vz_sync_log_lost_lines_total",
+            "Log lines that could not be written.",
+            move || lines.lost_lines(),
+        );
     }
 }
 

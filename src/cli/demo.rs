@@ -89,13 +89,14 @@ pub async fn run(args: &DemoArgs, context: &Context) -> Result<Exit, CliError> {
     let mut overrides = args.overrides();
     overrides.extend(secrets.overrides());
     let config = context.load(overrides)?.config;
-    let _counters = context.start_logging(&config)?;
+    let log = context.start_logging(&config)?;
 
     let platform = demo::platform(args.simulator_listen).await?;
     let database = Database::open(&config, None).await?;
     demo::ensure_ours(&database, &config).await?;
     database.migrate().await?;
     let prepared = Prepared::over(&config, &database).await?;
+    prepared.show_log(&log);
     demo::teams(&prepared.adapters, &platform).await?;
     let service = Service::start(&config, prepared).await?;
     let welcome = demo::welcome(&args.data_dir, &config, &secrets, &service, &platform)?;
@@ -117,8 +118,9 @@ vz-sync is up after {:.1} s, with two teams: 1 (12 environments) and 2 (2,000).
   API         {url}        (description at /docs)
   operators   {admin_url}        (/livez /readyz /metrics /admin/actors)
   platform    {simulator}        (the simulator; it changes a little all the time)
+  as JSON     {path}        (while it runs)
 
-Paste these into another terminal; the tokens are good for a week (also in {path}):
+Paste these into another terminal; the tokens are good for a week:
 
 URL={url}/api/v1/teams
 OWNER={owner}

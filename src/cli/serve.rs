@@ -53,7 +53,7 @@ pub(super) fn overrides(
 /// Runs the service until it is stopped.
 pub async fn run(args: &ServeArgs, context: &Context) -> Result<Exit, CliError> {
     let config = context.load(args.overrides())?.config;
-    let _counters = context.start_logging(&config)?;
+    let log = context.start_logging(&config)?;
     tracing::info!(
         event = "vz_sync_embedded",
         "due queue, lock and buses are in this process: run one replica only"
@@ -61,6 +61,7 @@ pub async fn run(args: &ServeArgs, context: &Context) -> Result<Exit, CliError> 
     let database = Database::open(&config, None).await?;
     database.migrate().await?;
     let prepared = Prepared::over(&config, &database).await?;
+    prepared.show_log(&log);
     let service = Service::start(&config, prepared).await?;
     let listening = service.listening;
     context.output.result(

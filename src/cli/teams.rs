@@ -56,8 +56,8 @@ pub async fn run(command: &TeamsCommand, context: &Context) -> Result<Exit, CliE
         })?;
     }
     let database = Database::open(&config, None).await?;
-    let pools =
-        Pools::open(&database.config, PoolSizes::default()).context("the pools cannot be made")?;
+    let pools = Pools::open(&database.connector, PoolSizes::default())
+        .context("the pools cannot be made")?;
     let ended = teams(command, &PgTeams::new(pools.pipeline.clone()), context).await;
     pools.close();
     database.close().await?;

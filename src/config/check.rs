@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 
 use figment::value::{Dict, Value};
+use secrecy::ExposeSecret as _;
+use tokio_postgres::config::SslMode;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::{self, Key, Kind, RESULT_CLASSES};
@@ -149,14 +151,23 @@ pub(super) fn together(config: &Config, origin: Origin<'_>, problems: &mut Vec<P
     {
         refuse("secrets.master_keys", error.to_string());
     }
-    if let Some(url) = &c.database.url
-        && !is_postgres_url(url)
-    {
-        refuse("database.url", "must look like postgres://user:password@host:5432/database".into());
+    if let Some(url) = &c.database.url {
+        match url.expose_secret().parse::<tokio_postgres::Config>() {
+            Err(_) => refuse("database.url", DATABASE_URL.into()),
+            Ok(at) => {
+                let disabled = at.get_ssl_mode() == SslMode::Disable;
+                if disabled && c.database.ssl_root_cert.is_some() {
+                    refuse(
+                        "database.ssl_root_cert",
+                        "is of no use with sslmode=disable in database.url".into(),
+                    );
+                }
+            }
+        }
     }
 }
 
-fn is_postgres_url(url: &secrecy::SecretString) -> bool {
-    use secrecy::ExposeSecret;
-    url.expose_secret().parse::<tokio_postgres::Config>().is_ok()
-}
+// The driver's own text may quote the URL.
+const DATABASE_URL: &str = "must look like postgres://user:password@host:5432/database, with \
+     ?sslmode=disable, prefer or require if need be; require checks the certificate, against \
+     database.ssl_root_cert if that is set";

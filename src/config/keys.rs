@@ -134,6 +134,7 @@ pub const KEYS: &[Key] = &[
     named("database.url", Secret(1), "vz_sync_database_url"),
     named("database.redis_url", Unsupported(ONE_REPLICA), "vz_sync_redis_url"),
     named("database.amqp_url", Unsupported(ONE_REPLICA), "vz_sync_amqp_url"),
+    key("database.ssl_root_cert", Text),
     key("database.data_dir", Text),
     key("database.pool_size", Int(2, 512)),
     key("database.statement_timeout_seconds", Int(1, 3600)),

@@ -171,6 +171,8 @@ section! {
     Database {
         #[serde(default, deserialize_with = "secret")]
         url: Option<SecretString>,
+        #[serde(default)]
+        ssl_root_cert: Option<PathBuf>,
         data_dir: PathBuf,
         pool_size: usize,
         statement_timeout_seconds: Seconds,

@@ -73,6 +73,16 @@ fn an_unlisted_field_never_reaches_the_output() {
 }
 
 #[test]
+fn a_librarys_field_is_dropped_and_held_against_nobody() {
+    let (output, counters) = logged(Style::Json, || {
+        tracing::info!(target: "hyper::proto", session = CANARY, "hello");
+    });
+    assert!(output.contains("hello") && !output.contains("canary"), "{output}");
+    assert!(!output.contains("dropped_fields"), "{output}");
+    assert_eq!(counters.dropped_fields(), 0);
+}
+
+#[test]
 fn a_dropped_field_is_named_so_that_its_author_sees_it() {
     let line = one_json(|| tracing::info!(session = CANARY, "hello"));
     assert_eq!(line["dropped_fields"], serde_json::json!(["session"]));

@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod e2e;
+mod network;
 mod proxy;
 mod rabbitmq;
 mod redis;

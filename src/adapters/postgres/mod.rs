@@ -3,6 +3,7 @@
 mod account;
 mod call;
 pub mod cluster;
+pub mod connect;
 pub mod credentials;
 mod error;
 pub mod migrate;

@@ -4,15 +4,13 @@
 //! commit, and a big load cannot starve either. A caller that gets no
 //! connection in time is told so instead of waiting in a queue nobody sees.
 //! Nobody holds two connections at once.
-//!
-//! Absent on purpose: TLS. [`manager`] is the one place where a connector is
-//! chosen; until there is one, connections go to a unix socket or loopback.
 
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Config, NoTls};
 use vz_sync_actors::ports::{PortError, PortResult};
+
+use super::connect::Connector;
 
 /// The pools of one process.
 #[derive(Debug, Clone)]
@@ -55,6 +53,8 @@ pub enum Role {
 
 /// How long a caller waits for a connection.
 const WAIT: Duration = Duration::from_secs(2);
+/// Longest statement of a read, whatever the pipeline's may take.
+const LONGEST_READ: Duration = Duration::from_secs(5);
 /// How long a new connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -67,31 +67,46 @@ impl Role {
         }
     }
 
+    /// Longest statement, of which `pipeline` is the pipeline's. A reader does not
+    /// wait that long; a batch of COPY may take longer.
+    fn statement(self, pipeline: Duration) -> Duration {
+        match self {
+            Self::Pipeline => pipeline,
+            Self::Reads => pipeline.min(LONGEST_READ),
+            Self::Staging => pipeline * 2,
+        }
+    }
+
+    /// Longest wait for a lock, and longest idling in a transaction, in seconds.
+    const fn patience(self) -> (u32, u32) {
+        match self {
+            Self::Pipeline => (10, 30),
+            Self::Reads => (1, 10),
+            Self::Staging => (10, 120),
+        }
+    }
+
     /// Session settings. The server goes on with a query whose caller is gone,
     /// so it must know itself when to stop. jit costs more than it saves on
     /// statements of a few milliseconds.
-    const fn options(self) -> &'static str {
-        match self {
-            Self::Pipeline => {
-                "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c jit=off -c timezone=UTC"
-            }
-            Self::Reads => {
-                "-c statement_timeout=5s -c lock_timeout=1s -c idle_in_transaction_session_timeout=10s -c jit=off -c timezone=UTC"
-            }
-            Self::Staging => {
-                "-c statement_timeout=120s -c lock_timeout=10s -c idle_in_transaction_session_timeout=120s -c jit=off -c timezone=UTC"
-            }
-        }
+    fn options(self, pipeline: Duration) -> String {
+        let statement = self.statement(pipeline).as_millis();
+        let (lock, idle) = self.patience();
+        format!(
+            "-c statement_timeout={statement}ms -c lock_timeout={lock}s \
+             -c idle_in_transaction_session_timeout={idle}s -c jit=off -c timezone=UTC"
+        )
     }
 }
 
 impl Pools {
     /// Makes the pools; connections are opened when they are needed.
-    pub fn open(config: &Config, sizes: PoolSizes) -> PortResult<Self> {
+    pub fn open(at: impl Into<Connector>, sizes: PoolSizes) -> PortResult<Self> {
+        let at = at.into();
         Ok(Self {
-            pipeline: open(config, Role::Pipeline, sizes.pipeline)?,
-            reads: open(config, Role::Reads, sizes.reads)?,
-            staging: open(config, Role::Staging, sizes.staging)?,
+            pipeline: open(&at, Role::Pipeline, sizes.pipeline)?,
+            reads: open(&at, Role::Reads, sizes.reads)?,
+            staging: open(&at, Role::Staging, sizes.staging)?,
         })
     }
 
@@ -105,8 +120,8 @@ impl Pools {
 }
 
 /// One pool.
-pub fn open(config: &Config, role: Role, size: usize) -> PortResult<Pool> {
-    Pool::builder(manager(config, role))
+pub fn open(at: impl Into<Connector>, role: Role, size: usize) -> PortResult<Pool> {
+    Pool::builder(manager(at.into(), role))
         .max_size(size.max(1))
         .wait_timeout(Some(WAIT))
         .create_timeout(Some(CONNECT))
@@ -128,13 +143,14 @@ pub fn open(config: &Config, role: Role, size: usize) -> PortResult<Pool> {
         })
 }
 
-/// How connections are made: the one place to choose a TLS connector.
-fn manager(config: &Config, role: Role) -> Manager {
-    let mut config = config.clone();
-    let options = match config.get_options() {
-        Some(given) => format!("{} {given}", role.options()),
-        None => role.options().to_owned(),
-    };
+/// How connections of a role differ from others.
+fn manager(at: Connector, role: Role) -> Manager {
+    let mut config = at.config().clone();
+    let mut options = role.options(at.longest_statement());
+    // What the URL says itself comes later, and wins.
+    if let Some(given) = config.get_options() {
+        options = format!("{options} {given}");
+    }
     config
         .application_name(role.name())
         .options(options)
@@ -145,5 +161,5 @@ fn manager(config: &Config, role: Role) -> Manager {
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(30));
     let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Manager::from_config(config, NoTls, settings)
+    Manager::from_connect(config, at, settings)
 }

@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use futures_util::stream::poll_fn;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use vz_sync_actors::domain::{ReplicaId, TeamId};
@@ -29,6 +28,8 @@ use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::signals::{Heard, Signal, SignalListener, Signals};
 
 use super::call::Work;
+use super::connect::Connector;
+use super::error::told;
 
 /// The channel that all replicas of a database share.
 pub const CHANNEL: &str = "vz_sync";
@@ -63,8 +64,8 @@ struct Shared {
 
 impl PgSignals {
     /// Starts listening in a task of its own; answers at once, connected or not.
-    pub fn new(mut config: Config, me: ReplicaId) -> Self {
-        config.application_name(APPLICATION).connect_timeout(DEADLINE);
+    pub fn new(at: impl Into<Connector>, me: ReplicaId) -> Self {
+        let at = at.into();
         let shared = Arc::new(Shared {
             me,
             heard: broadcast::Sender::new(CAPACITY),
@@ -74,7 +75,7 @@ impl PgSignals {
         let (connected, watched) = watch::channel(false);
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
-        let task = keep_connected(config, Arc::clone(&shared), connected);
+        let task = keep_connected(at, Arc::clone(&shared), connected);
         tokio::spawn(async move {
             let _ = stop.run_until_cancelled(task).await;
         });
@@ -140,11 +141,13 @@ impl Shared {
     }
 }
 
-async fn keep_connected(config: Config, shared: Arc<Shared>, connected: watch::Sender<bool>) {
+async fn keep_connected(at: Connector, shared: Arc<Shared>, connected: watch::Sender<bool>) {
+    let mut config = at.config().clone();
+    config.application_name(APPLICATION).connect_timeout(DEADLINE);
     let mut pause = FIRST_PAUSE;
     let mut before = false;
     loop {
-        match listen(&config, &shared).await {
+        match listen(&at, &config, &shared).await {
             Ok((client, pump)) => {
                 pause = FIRST_PAUSE;
                 if before {
@@ -165,15 +168,15 @@ async fn keep_connected(config: Config, shared: Arc<Shared>, connected: watch::S
 
 /// Connects and listens; the pump ends when the connection does.
 async fn listen(
+    at: &Connector,
     config: &Config,
     shared: &Arc<Shared>,
 ) -> Result<(Client, AbortOnDropHandle<()>), String> {
-    let connecting = timeout(DEADLINE, config.connect(NoTls)).await;
-    let (client, mut connection) =
-        connecting.map_err(|_| "time-out".to_owned())?.map_err(|error| error.to_string())?;
+    let connecting = timeout(DEADLINE, at.open(config)).await;
+    let (client, mut messages) =
+        connecting.map_err(|_| "time-out".to_owned())?.map_err(|error| told(&error))?;
     let hearing = Arc::clone(shared);
     let pump = AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut messages = poll_fn(move |context| connection.poll_message(context));
         while let Some(Ok(message)) = messages.next().await {
             if let AsyncMessage::Notification(notification) = message {
                 hearing.hear(notification.payload());
@@ -181,7 +184,7 @@ async fn listen(
         }
     }));
     let asked = timeout(DEADLINE, client.batch_execute(&format!("LISTEN {CHANNEL}"))).await;
-    asked.map_err(|_| "time-out".to_owned())?.map_err(|error| error.to_string())?;
+    asked.map_err(|_| "time-out".to_owned())?.map_err(|error| told(&error))?;
     Ok((client, pump))
 }
 

@@ -20,6 +20,12 @@ const LOCK_KEY: i64 = 0x765a_4a61_6e69_746f;
 /// A chore that needs a table for itself gives up after this and is done next time.
 const TABLE_WAIT: &str = "SET lock_timeout = '3s'; SET statement_timeout = '5min'";
 const PURGE_JOB_LOGS: &str = include_str!("sql/purge_job_logs.sql");
+const DROP_PARTITIONS: &str = include_str!("sql/upkeep_drop_partitions.sql");
+const ORPHANS: &str = include_str!("sql/upkeep_orphans.sql");
+const OLD: &str = include_str!("sql/upkeep_old.sql");
+const CHANGE_PARTS: &str = include_str!("sql/upkeep_change_parts.sql");
+const REMOVED_TEAMS: &str = include_str!("sql/upkeep_removed_teams.sql");
+const OF_TEAM: &str = include_str!("sql/upkeep_of_team.sql");
 
 /// Tables of a removed team without a foreign key that would take them along.
 const TEAM_TABLES: [&str; 9] = [
@@ -75,10 +81,7 @@ impl Session {
                 .partitions("SELECT count(*) AS n FROM vz_ensure_change_partitions()", &[])
                 .await?,
             partitions_dropped: self
-                .partitions(
-                    "SELECT count(*) AS n FROM vz_drop_change_partitions(now() - $1::float8 * interval '1 second')",
-                    &[&keep.changes.as_secs_f64()],
-                )
+                .partitions(DROP_PARTITIONS, &[&keep.changes.as_secs_f64()])
                 .await?,
             jobs: self.old("vz_sync_jobs", "finished_at", keep.jobs).await?,
             // Oldest first, so that what is left of a team has no gaps, whenever this is interrupted.
@@ -90,13 +93,7 @@ impl Session {
                 .await?,
             tickets: self.old("sse_tickets", "expires_at", Duration::ZERO).await?,
             replicas: self.old("replicas", "heartbeat_at", keep.replicas).await?,
-            staging: self.batches(
-                "sync_staging",
-                "SELECT g.ctid FROM sync_staging g
-                 WHERE NOT EXISTS (SELECT FROM vz_sync_states s WHERE s.lease_run = g.lease_run)",
-                None,
-            )
-            .await?,
+            staging: self.batches("sync_staging", ORPHANS, None).await?,
             team_rows: self.removed_teams(keep.removed_teams).await?,
         })
     }
@@ -112,26 +109,14 @@ impl Session {
 
     /// Rows whose time is over.
     async fn old(&self, table: &str, column: &str, kept: Duration) -> PortResult<u64> {
-        let chosen = format!(
-            "SELECT g.ctid FROM {table} g
-             WHERE g.{column} <= now() - $2::float8 * interval '1 second' ORDER BY g.{column}"
-        );
+        let chosen = OLD.replace("{table}", table).replace("{column}", column);
         self.batches(table, &chosen, Some(kept)).await
     }
 
     /// Change rows of months that are not over yet, or that have no partition.
     async fn changes(&self, kept: Duration) -> PortResult<u64> {
-        let parts = self
-            .0
-            .query(
-                "SELECT c.oid::regclass::text AS part FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                 WHERE i.inhparent = 'resource_changes'::regclass
-                   AND (c.relname = 'resource_changes_default'
-                     OR c.relname <= 'resource_changes_' || to_char((now() - $1::float8 * interval '1 second') AT TIME ZONE 'UTC', 'YYYY_MM'))",
-                &[&kept.as_secs_f64()],
-            )
-            .await
-            .map_err(|error| judged(&error))?;
+        let parts = self.0.query(CHANGE_PARTS, &[&kept.as_secs_f64()]).await;
+        let parts = parts.map_err(|error| judged(&error))?;
         let mut gone = 0;
         for part in &parts {
             gone += self.old(get(part, "part")?, "found_at", kept).await?;
@@ -153,8 +138,7 @@ impl Session {
 
     /// Everything of teams that were removed long enough ago, the team's own row last.
     async fn removed_teams(&self, kept: Duration) -> PortResult<u64> {
-        let sql = "SELECT id FROM teams WHERE deleted_at <= now() - $1::float8 * interval '1 second' ORDER BY id";
-        let teams = self.0.query(sql, &[&kept.as_secs_f64()]).await;
+        let teams = self.0.query(REMOVED_TEAMS, &[&kept.as_secs_f64()]).await;
         let mut gone = 0;
         for row in &teams.map_err(|error| judged(&error))? {
             let team: i64 = get(row, "id")?;
@@ -170,10 +154,7 @@ impl Session {
     async fn of_team(&self, table: &str, team: i64) -> PortResult<u64> {
         // A partitioned table has rows of equal address; its key is as good.
         let key = if table == "resource_changes" { "team_id, id, found_at" } else { "ctid" };
-        let sql = format!(
-            "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE team_id = $1 LIMIT $2)
-               AND EXISTS (SELECT FROM teams t WHERE t.id = $1 AND t.deleted_at IS NOT NULL)"
-        );
+        let sql = OF_TEAM.replace("{table}", table).replace("{key}", key);
         let mut gone = 0;
         loop {
             let batch = self.0.execute(&sql, &[&team, &self.1]).await;

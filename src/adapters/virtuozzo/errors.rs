@@ -26,17 +26,23 @@ const MAX_PATIENCE: Duration = Duration::from_hours(1);
 /// The constant in `error` whose number is not public.
 const NOT_AUTHENTICATED: &str = "USER_NOT_AUTHENTICATED";
 
-/// GetEnvInfo: there is no such environment for this key.
-pub(super) const NOT_FOUND: i64 = 11;
+/// What a result code other than 0 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The call failed.
+    Failed(FailureClass),
+    /// Asked for one environment: there is none of that name for this key.
+    Gone,
+}
 
 /// What each result code means. A code that is not listed is retryable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResultCodes(BTreeMap<i64, FailureClass>);
+pub struct ResultCodes(BTreeMap<i64, Meaning>);
 
 impl Default for ResultCodes {
     fn default() -> Self {
         use FailureClass::{Auth, Capability, Invalid, Retryable};
-        Self::from_iter([
+        let failed = [
             (1, Retryable),
             (3, Auth),
             (5, Invalid),
@@ -45,26 +51,37 @@ impl Default for ResultCodes {
             (701, Auth),
             (702, Auth),
             (8202, Capability),
-        ])
+        ];
+        Self::from_iter(failed.map(|(code, class)| (code, Meaning::Failed(class))))
+            .overlay([(11, Meaning::Gone)])
     }
 }
 
-impl FromIterator<(i64, FailureClass)> for ResultCodes {
-    fn from_iter<T: IntoIterator<Item = (i64, FailureClass)>>(codes: T) -> Self {
+impl FromIterator<(i64, Meaning)> for ResultCodes {
+    fn from_iter<T: IntoIterator<Item = (i64, Meaning)>>(codes: T) -> Self {
         Self(codes.into_iter().collect())
     }
 }
 
 impl ResultCodes {
     /// These codes over the defaults.
-    pub fn overlay(mut self, codes: impl IntoIterator<Item = (i64, FailureClass)>) -> Self {
+    pub fn overlay(mut self, codes: impl IntoIterator<Item = (i64, Meaning)>) -> Self {
         self.0.extend(codes);
         self
     }
 
-    /// The class of a code other than 0.
+    /// The class of a code other than 0. A code of what is gone is no answer to
+    /// any question but the one for that environment.
     pub fn class(&self, code: i64) -> FailureClass {
-        self.0.get(&code).copied().unwrap_or(FailureClass::Retryable)
+        match self.0.get(&code) {
+            Some(Meaning::Failed(class)) => *class,
+            Some(Meaning::Gone) | None => FailureClass::Retryable,
+        }
+    }
+
+    /// Whether a code says that the environment that was asked for is gone.
+    pub fn is_gone(&self, code: i64) -> bool {
+        self.0.get(&code) == Some(&Meaning::Gone)
     }
 }
 
@@ -371,9 +388,14 @@ mod tests {
 
     #[test]
     fn the_table_can_be_changed() {
-        let codes = ResultCodes::default().overlay([(17, FailureClass::Throttled)]);
+        let throttled = Meaning::Failed(FailureClass::Throttled);
+        let codes = ResultCodes::default().overlay([(17, throttled)]);
         assert_eq!(codes.class(17), FailureClass::Throttled);
         assert_eq!(codes.class(99), FailureClass::Retryable);
+        assert!(codes.is_gone(11) && !codes.is_gone(17) && !codes.is_gone(12));
+        let retryable = Meaning::Failed(FailureClass::Retryable);
+        let codes = codes.overlay([(11, retryable), (12, Meaning::Gone)]);
+        assert!(!codes.is_gone(11) && codes.is_gone(12));
     }
 
     fn by_status(code: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {

@@ -93,10 +93,11 @@ impl Platform for VirtuozzoPlatform {
             let body = answer.whole(self.client.options.max_element).await?;
             let envelope =
                 Envelope::read(&body).ok_or_else(|| errors::not_json(&body, method.name))?;
-            if envelope.code() == Some(errors::NOT_FOUND) {
+            let codes = &self.client.options.codes;
+            if envelope.code().is_some_and(|code| codes.is_gone(code)) {
                 return Ok(Lookup::Gone);
             }
-            envelope.verdict(method.name, &self.client.options.codes)?;
+            envelope.verdict(method.name, codes)?;
             let baseline = Baseline::default();
             let hasher = self.hasher.tagged(method.name);
             let element = Reader::new(hasher, access.owner_uid, &baseline).read(&body).element;

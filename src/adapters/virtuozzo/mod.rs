@@ -27,7 +27,7 @@ mod stream;
 mod tests;
 
 pub use client::Surroundings;
-pub use errors::ResultCodes;
+pub use errors::{Meaning, ResultCodes};
 pub use gates::{GateState, Gates};
 pub use options::VirtuozzoOptions;
 pub use ssrf::{AddressPolicy, RefusedUrl};

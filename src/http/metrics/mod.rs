@@ -14,6 +14,8 @@ pub use metered_platform::MeteredPlatform;
 pub use metered_store::MeteredStore;
 pub use scrape::render;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{
     Encoder, Error, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
@@ -41,6 +43,15 @@ pub struct Metrics {
     pub http_requests: IntCounterVec,
     /// `vz_sync_http_duration_seconds{route}`
     pub http_duration: HistogramVec,
+    watched: Arc<Mutex<Vec<Watched>>>,
+}
+
+/// A counter that somebody else keeps.
+#[derive(Clone)]
+struct Watched {
+    name: &'static str,
+    help: &'static str,
+    read: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// Runs take from a tenth of a second to the run's limit.
@@ -112,7 +123,23 @@ impl Metrics {
             )?,
             sse_clients,
             registry,
+            watched: Arc::default(),
         })
+    }
+
+    /// Shows a counter that is kept elsewhere; it is read when it is scraped.
+    pub fn watch(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.push(Watched { name, help, read: Arc::new(read) });
+    }
+
+    fn watched(&self) -> Vec<Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The registry's own families as text.

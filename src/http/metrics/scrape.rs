@@ -25,6 +25,10 @@ const AGES: [f64; 8] = [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 86_40
 pub async fn render(api: &ApiState) -> Result<String, prometheus::Error> {
     let mut text = api.metrics.encode()?;
     let mut page = Page::default();
+    for watched in api.metrics.watched() {
+        page.family(watched.name, "counter", watched.help);
+        page.sample(watched.name, &[], (watched.read)());
+    }
     actors(&mut page, api);
     circuits(&mut page, api);
     let (staleness, depths) = tokio::join!(staleness(api), depths(api));

@@ -117,6 +117,6 @@ async fn start(
         return Ok(if last == EventNo(0) { Start::After(last) } else { Start::TooOld });
     };
     // A number from the future belongs to another life of the database.
-    let reachable = last.0 + 1 >= bounds.first.0 && last <= bounds.last.max(told);
+    let reachable = last.0.saturating_add(1) >= bounds.first.0 && last <= bounds.last.max(told);
     Ok(if reachable { Start::After(last) } else { Start::TooOld })
 }

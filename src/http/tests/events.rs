@@ -144,6 +144,10 @@ async fn a_resume_loses_and_repeats_nothing() {
 async fn a_gap_that_cannot_be_filled_is_told() {
     let world = World::mirrored().await;
     let owner = world.owner();
+    let last = i64::MAX.to_string();
+    let headers = [("authorization", owner.as_str()), ("last-event-id", &last)];
+    let mut stream = Stream::open(&world, &headers).await;
+    assert_eq!(stream.durable().await.event.as_deref(), Some("resync"), "the last number there is");
     let headers = [("authorization", owner.as_str()), ("last-event-id", "99999")];
     let mut stream = Stream::open(&world, &headers).await;
     let frame = stream.durable().await;

@@ -5,6 +5,7 @@ use super::world::{World, read, request};
 #[tokio::test(start_paused = true)]
 async fn a_run_leaves_its_figures() {
     let world = World::mirrored().await;
+    world.api.metrics.watch("vz_sync_log_dropped_fields_total", "Fields left out.", || 7);
     let page = read(world.admin.clone(), request("GET", "/metrics", &[], "")).await;
     assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
     let text = page.json.as_str().unwrap().to_owned();
@@ -19,6 +20,7 @@ async fn a_run_leaves_its_figures() {
         "vz_sync_queue_depth{queue=\"due_high\"} ",
         "vz_sync_queue_depth{queue=\"jobs_dead\"} 0",
         "vz_sync_sse_clients 0",
+        "vz_sync_log_dropped_fields_total 7",
         "actor_mailbox_depth{kind=\"scheduler\"} ",
         "actor_mailbox_wait_seconds_bucket{kind=\"scheduler\",le=\"+Inf\"} ",
         "actor_handle_seconds_count{kind=\"scheduler\",message=",
@@ -29,6 +31,7 @@ async fn a_run_leaves_its_figures() {
     // One description per family, as scrapers demand.
     let mut families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let all = families.len();
+    families.sort_unstable();
     families.dedup();
     assert_eq!(all, families.len());
 }

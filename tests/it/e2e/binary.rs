@@ -228,6 +228,9 @@ async fn own_server_demo_keeps_its_mirror_over_stop_and_kill() {
     ] {
         assert!(said.contains(demo.text(told)), "people are told {told}, too: {said}");
     }
+    let metrics = demo.http.get(format!("{}/metrics", demo.text("/admin_url")));
+    let metrics = metrics.send().await.expect("it answers").text().await.expect("a body");
+    assert!(metrics.contains("\nvz_sync_log_dropped_fields_total 0\n"), "{metrics}");
     let words = said.lines().filter(|line| line.contains(' '));
     assert!(words.clone().all(|line| line.chars().count() <= 100), "{said}");
     assert!(words.count() > 10, "control");

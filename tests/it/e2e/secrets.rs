@@ -165,7 +165,7 @@ async fn own_server_canaries_show_up_nowhere() {
 
 /// The stored key, as the engine reads it.
 async fn open_key(config: &vz_sync::config::Config, database: &TestDatabase) -> SecretString {
-    let database = Database { config: database.config(), cluster: None };
+    let database = Database { connector: database.config().into(), cluster: None };
     let prepared = Prepared::over(config, &database).await.expect("the adapters are built");
     let team = vz_sync_actors::domain::TeamId(1);
     match prepared.adapters.ports.credentials.resolve(team).await.expect("the database answers") {

@@ -1,4 +1,5 @@
-//! The ER diagrams of `docs/architecture/environments-sync.md` and the live schema name the same columns.
+//! The ER diagrams of `docs/architecture/environments-sync.md` and the live schema name the same columns, with the same
+//! keys.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +8,18 @@ use crate::support::postgres::TestDatabase;
 const DOCUMENT: &str = include_str!("../../../docs/architecture/environments-sync.md");
 
 const LIVE: &str = "
-    SELECT format('%s.%s %s', c.relname, a.attname,
-                  replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz'))
+    SELECT concat_ws(' ', format('%s.%s', c.relname, a.attname),
+                     replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz'),
+                     (SELECT string_agg(DISTINCT CASE k.contype WHEN 'p' THEN 'PK' ELSE 'FK' END, ', '
+                                        ORDER BY CASE k.contype WHEN 'p' THEN 'PK' ELSE 'FK' END DESC)
+                      FROM pg_constraint k
+                      WHERE k.conrelid = c.oid AND k.contype IN ('p', 'f') AND a.attnum = ANY (k.conkey)))
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'refinery_schema_history'";
 
-/// `table.column type` of every attribute in the document's `erDiagram` blocks.
+/// `table.column type keys` of every attribute in the document's `erDiagram` blocks.
 fn drawn() -> BTreeSet<String> {
     let mut columns = BTreeSet::new();
     let mut in_diagram = false;
@@ -27,10 +32,11 @@ fn drawn() -> BTreeSet<String> {
             ("}", _) => table = None,
             (_, None) => table = line.strip_suffix(" {"),
             (_, Some(table)) => {
-                let mut words = line.split_whitespace();
+                let mut words = line.splitn(3, ' ');
                 let (kind, name) =
                     (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-                columns.insert(format!("{table}.{name} {kind}"));
+                let keys = words.next().map(|keys| format!(" {keys}")).unwrap_or_default();
+                columns.insert(format!("{table}.{name} {kind}{keys}"));
             }
         }
     }
@@ -48,4 +54,7 @@ async fn the_diagrams_show_the_live_schema() {
     let extra: Vec<_> = drawn.difference(&live).collect();
     assert!(missing.is_empty() && extra.is_empty(), "to draw: {missing:#?}\nto erase: {extra:#?}");
     assert!(drawn.len() > 200, "the diagrams were found");
+    for mark in [" PK", " FK", " PK, FK"] {
+        assert!(drawn.iter().any(|column| column.ends_with(mark)), "control: {mark} was read");
+    }
 }

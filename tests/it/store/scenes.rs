@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use vz_sync::adapters::postgres::store::{PgStore, StoreSettings};
 use vz_sync_actors::domain::retry::Sustained;
-use vz_sync_actors::domain::{Failure, FailureClass, JobState, Scope, ScopeKey, TeamId};
-use vz_sync_actors::ports::store::{Applied, Ending, Settlement, Store, Upserts};
-use vz_sync_actors::testkit::fixtures::REDISPATCH;
+use vz_sync_actors::domain::{Class, Failure, FailureClass, JobState, Scope, ScopeKey, TeamId};
+use vz_sync_actors::ports::store::{
+    Applied, Ending, Idempotency, Requested, Settlement, Store, SyncRequest, Upserts,
+};
+use vz_sync_actors::testkit::fixtures::{REDISPATCH, environments_of, sync_request};
 
 use super::{Ground, full, granted};
 
@@ -98,4 +102,25 @@ async fn the_installation_key_is_made_once_and_shared() {
         .unwrap()
         .get(0);
     assert!(!String::from_utf8_lossy(&sealed).contains(&key));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_binds_as_long_as_it_is_kept() {
+    let ground = Ground::with_teams(&[1]).await;
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let store = |kept: Duration| {
+        let settings = StoreSettings { idempotency: kept, ..StoreSettings::default() };
+        PgStore::new(ground.pools.clone(), Arc::clone(&ground.keys), settings)
+    };
+    let (long, usual) = (store(hours(48)), store(hours(24)));
+    let ask = |body: u8| {
+        let idempotency = Idempotency { key: "k".to_owned(), body_hash: [body; 32] };
+        let request = sync_request(environments_of(1), Class::Manual);
+        SyncRequest { idempotency: Some(idempotency), ..request }
+    };
+    assert!(matches!(long.request(&ask(1)).await.unwrap(), Requested::Accepted(_)));
+    ground.subject().pace.pass(hours(30)).await;
+    assert_eq!(long.request(&ask(2)).await.unwrap(), Requested::IdempotencyConflict);
+    let usual = usual.request(&ask(2)).await.unwrap();
+    assert!(matches!(usual, Requested::Accepted(_)), "control: {usual:?}");
 }

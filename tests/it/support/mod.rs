@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod broker;
+pub mod network;
 pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;

@@ -125,6 +125,11 @@ impl PrivateDir {
         Self(run_dir(&format!("own{}", NEXT.fetch_add(1, Ordering::Relaxed))))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// How to open a cluster there.
     pub fn options(&self) -> ClusterOptions {
         ClusterOptions::new(&self.0).durability(Durability::TestFast)

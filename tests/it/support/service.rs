@@ -385,7 +385,7 @@ fn config(database_url: &str, settings: &[(&str, &str)]) -> Config {
 }
 
 async fn prepare(config: &Config, database: &TestDatabase) -> Prepared {
-    let database = Database { config: database.config(), cluster: None };
+    let database = Database { connector: database.config().into(), cluster: None };
     Prepared::over(config, &database).await.expect("the adapters are built")
 }
 

@@ -18,9 +18,10 @@ use nix::{
     unistd::Pid,
 };
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls, error::SqlState};
+use tokio_postgres::{Client, Config, error::SqlState};
 
 use super::error::{ClusterError, io};
+use crate::adapters::postgres::connect::Connector;
 
 /// How long one connection attempt may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
@@ -46,15 +47,9 @@ pub(super) fn config(socket_dir: &Path, database: &str) -> Config {
     config
 }
 
-/// A connection of our own, with its driver on a task that ends with it.
+/// A connection of our own.
 pub(super) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to the embedded database ended");
-        }
-    });
-    Ok(client)
+    Connector::from(config).connect().await
 }
 
 /// Asks whoever listens on the socket which data directory it serves.

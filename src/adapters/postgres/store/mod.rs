@@ -57,6 +57,8 @@ pub struct StoreSettings {
     pub exhausted_wait: Duration,
     /// How long a rejected hold keeps its rows from being held anew.
     pub rejected_for: Duration,
+    /// How long an idempotency key binds.
+    pub idempotency: Duration,
 }
 
 impl Default for StoreSettings {
@@ -65,6 +67,7 @@ impl Default for StoreSettings {
             intervals: Intervals::default(),
             exhausted_wait: Duration::from_secs(300),
             rejected_for: Duration::from_secs(7 * 24 * 3600),
+            idempotency: Duration::from_secs(24 * 3600),
         }
     }
 }

@@ -27,7 +27,8 @@ impl PgStore {
         }
         let idempotency_key = ask.idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
         let scopes: Vec<&str> = ask.scopes.iter().map(|scope| scope.as_str()).collect();
-        let facts = tx.row(REQUEST_TEAM, &[&ask.team.0, &idempotency_key, &scopes]).await?;
+        let binds = self.settings.idempotency.as_secs_f64();
+        let facts = tx.row(REQUEST_TEAM, &[&ask.team.0, &idempotency_key, &scopes, &binds]).await?;
         let Some(facts) = facts else { return Ok(Requested::UnknownTeam) };
         if !facts.try_get::<_, bool>("known")? {
             return Ok(Requested::UnknownTeam);
