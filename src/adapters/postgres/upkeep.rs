@@ -20,6 +20,10 @@ const LOCK_KEY: i64 = 0x765a_4a61_6e69_746f;
 /// A chore that needs a table for itself gives up after this and is done next time.
 const TABLE_WAIT: &str = "SET lock_timeout = '3s'; SET statement_timeout = '5min'";
 const PURGE_JOB_LOGS: &str = include_str!("sql/purge_job_logs.sql");
+const DELETE_OLD: &str = include_str!("sql/delete_old.sql");
+const DELETE_ORPHANS: &str = "DELETE FROM sync_staging WHERE ctid = ANY (ARRAY(
+    SELECT g.ctid FROM sync_staging g
+    WHERE NOT EXISTS (SELECT FROM vz_sync_states s WHERE s.lease_run = g.lease_run) LIMIT $1::int8))";
 
 /// Tables of a removed team without a foreign key that would take them along.
 const TEAM_TABLES: [&str; 9] = [
@@ -81,7 +85,6 @@ impl Session {
                 )
                 .await?,
             jobs: self.old("vz_sync_jobs", "finished_at", keep.jobs).await?,
-            // Oldest first, so that what is left of a team has no gaps, whenever this is interrupted.
             outbox: self.old("sync_outbox", "created_at", keep.outbox).await?,
             changes: self.changes(keep.changes).await?,
             job_logs: self.job_logs(keep.job_logs).await?,
@@ -90,13 +93,7 @@ impl Session {
                 .await?,
             tickets: self.old("sse_tickets", "expires_at", Duration::ZERO).await?,
             replicas: self.old("replicas", "heartbeat_at", keep.replicas).await?,
-            staging: self.batches(
-                "sync_staging",
-                "SELECT g.ctid FROM sync_staging g
-                 WHERE NOT EXISTS (SELECT FROM vz_sync_states s WHERE s.lease_run = g.lease_run)",
-                None,
-            )
-            .await?,
+            staging: self.batches(DELETE_ORPHANS, None).await?,
             team_rows: self.removed_teams(keep.removed_teams).await?,
         })
     }
@@ -112,11 +109,8 @@ impl Session {
 
     /// Rows whose time is over.
     async fn old(&self, table: &str, column: &str, kept: Duration) -> PortResult<u64> {
-        let chosen = format!(
-            "SELECT g.ctid FROM {table} g
-             WHERE g.{column} <= now() - $2::float8 * interval '1 second' ORDER BY g.{column}"
-        );
-        self.batches(table, &chosen, Some(kept)).await
+        let sql = DELETE_OLD.replace("{table}", table).replace("{column}", column);
+        self.batches(&sql, Some(kept)).await
     }
 
     /// Change rows of months that are not over yet, or that have no partition.
@@ -185,15 +179,14 @@ impl Session {
         }
     }
 
-    /// Deletes the rows that `chosen` addresses, a batch at a time. `$1` is the batch.
-    async fn batches(&self, table: &str, chosen: &str, kept: Option<Duration>) -> PortResult<u64> {
-        let sql = format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT $1::int8))");
+    /// Deletes a batch at a time. `$1` is the batch.
+    async fn batches(&self, sql: &str, kept: Option<Duration>) -> PortResult<u64> {
         let seconds = kept.map(|kept| kept.as_secs_f64());
         let mut gone = 0;
         loop {
             let batch = match &seconds {
-                Some(seconds) => self.0.execute(&sql, &[&self.1, seconds]).await,
-                None => self.0.execute(&sql, &[&self.1]).await,
+                Some(seconds) => self.0.execute(sql, &[&self.1, seconds]).await,
+                None => self.0.execute(sql, &[&self.1]).await,
             };
             let batch = batch.map_err(|error| judged(&error))?;
             gone += batch;
