@@ -32,8 +32,8 @@ mod store;
 pub use bus::{event_bus, job_bus, signals};
 pub use pace::{Pace, PausedPace, never, soon};
 pub use store::{
-    StoreSubject, credentials, outbox, platforms, reads, replicas, store_apply, store_claim,
-    store_holds, store_lease, store_request, store_settle, teams, upkeep,
+    StoreSubject, credentials, outbox, platforms, reads, replicas, store_apply, store_archive,
+    store_claim, store_holds, store_lease, store_request, store_settle, teams, upkeep,
 };
 
 /// One test per named rule of a module of [`conformance`](self).

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vz_sync_actors::domain::{DataType, Event, EventBody, ExternalId, JobId, TeamId};
-use vz_sync_actors::ports::reads::{ItemRow, Reads as _};
+use time::Duration as Span;
+use vz_sync_actors::domain::item::{Columns, Item};
+use vz_sync_actors::domain::{
+    Class, DataType, Event, EventBody, ExternalId, JobId, ScopeKey, TeamId,
+};
+use vz_sync_actors::ports::reads::{ItemRow, JobRow, Reads as _};
+use vz_sync_actors::ports::store::Requested;
 use vz_sync_actors::testkit::Universe;
+use vz_sync_actors::testkit::fixtures::{Environment, action_item, sync_request};
 
 pub use vz_sync_actors::domain::Scope::{ArchivedSites, Environments, JobLogs};
 
@@ -40,6 +46,24 @@ pub async fn verified_at(
     table: DataType,
 ) -> Option<time::OffsetDateTime> {
     universe.store.freshness(team, &[table]).await.unwrap()[0].verified_at
+}
+
+/// An action of the history on an environment, begun so long ago.
+pub fn action(universe: &Universe, n: u32, name: &str, on: &Environment, ago: Span) -> Item {
+    let mut item = action_item(n, name);
+    let Columns::JobLog(log) = &mut item.columns else { panic!("not an action") };
+    log.started_at = Some(universe.wall() - ago);
+    log.finished_at = log.started_at;
+    log.env_name = Some(on.name.clone());
+    log.login = Some("mallory".to_owned());
+    item
+}
+
+/// Asks for a run that may choose its mode, and waits for its end.
+pub async fn refresh(universe: &Universe, team: TeamId, key: ScopeKey) -> JobRow {
+    let request = sync_request(key, Class::Manual);
+    let Requested::Accepted(jobs) = universe.request(&request).await else { panic!("refused") };
+    universe.ended(team, jobs[0].job_id).await
 }
 
 /// The terminal events of a job.

@@ -1,6 +1,7 @@
 //! The engine as a whole: every actor of the tree over the embedded adapters
 //! and a scripted platform, on a paused clock.
 
+mod archive;
 mod common;
 mod day;
 mod failures;

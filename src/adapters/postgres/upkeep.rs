@@ -84,7 +84,6 @@ impl Session {
                 .partitions(DROP_PARTITIONS, &[&keep.changes.as_secs_f64()])
                 .await?,
             jobs: self.old("vz_sync_jobs", "finished_at", keep.jobs).await?,
-            // Oldest first, so that what is left of a team has no gaps, whenever this is interrupted.
             outbox: self.old("sync_outbox", "created_at", keep.outbox).await?,
             changes: self.changes(keep.changes).await?,
             job_logs: self.job_logs(keep.job_logs).await?,
@@ -93,7 +92,7 @@ impl Session {
                 .await?,
             tickets: self.old("sse_tickets", "expires_at", Duration::ZERO).await?,
             replicas: self.old("replicas", "heartbeat_at", keep.replicas).await?,
-            staging: self.batches("sync_staging", ORPHANS, None).await?,
+            staging: self.batches(ORPHANS, None).await?,
             team_rows: self.removed_teams(keep.removed_teams).await?,
         })
     }
@@ -109,8 +108,8 @@ impl Session {
 
     /// Rows whose time is over.
     async fn old(&self, table: &str, column: &str, kept: Duration) -> PortResult<u64> {
-        let chosen = OLD.replace("{table}", table).replace("{column}", column);
-        self.batches(table, &chosen, Some(kept)).await
+        let sql = OLD.replace("{table}", table).replace("{column}", column);
+        self.batches(&sql, Some(kept)).await
     }
 
     /// Change rows of months that are not over yet, or that have no partition.
@@ -166,15 +165,14 @@ impl Session {
         }
     }
 
-    /// Deletes the rows that `chosen` addresses, a batch at a time. `$1` is the batch.
-    async fn batches(&self, table: &str, chosen: &str, kept: Option<Duration>) -> PortResult<u64> {
-        let sql = format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT $1::int8))");
+    /// Deletes a batch at a time. `$1` is the batch.
+    async fn batches(&self, sql: &str, kept: Option<Duration>) -> PortResult<u64> {
         let seconds = kept.map(|kept| kept.as_secs_f64());
         let mut gone = 0;
         loop {
             let batch = match &seconds {
-                Some(seconds) => self.0.execute(&sql, &[&self.1, seconds]).await,
-                None => self.0.execute(&sql, &[&self.1]).await,
+                Some(seconds) => self.0.execute(sql, &[&self.1, seconds]).await,
+                None => self.0.execute(sql, &[&self.1]).await,
             };
             let batch = batch.map_err(|error| judged(&error))?;
             gone += batch;

@@ -8,6 +8,7 @@ use super::{scans, seed};
 use crate::support::postgres::TestDatabase;
 
 const TOUCH: &str = include_str!("../../../src/adapters/postgres/sql/touch_data_type.sql");
+const OLD: &str = include_str!("../../../src/adapters/postgres/sql/upkeep_old.sql");
 const PURGE: &str = include_str!("../../../src/adapters/postgres/sql/purge_job_logs.sql");
 
 /// Two teams with so many actions each, most of them young.
@@ -78,4 +79,29 @@ async fn old_actions_are_found_without_reading_the_young_ones() {
     assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0, "all six went");
     let all: i64 = client.query_one("SELECT count(*) FROM job_logs", &[]).await.unwrap().get(0);
     assert_eq!(all, 40_000, "and no other");
+}
+
+/// Trimming a month finds what goes without a look at what stays.
+#[tokio::test]
+async fn old_changes_are_found_by_their_age() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    seed(&client, 1).await;
+    let fill = "
+        INSERT INTO resource_changes (team_id, id, event_no, data_type, external_id, op, job_id, found_at)
+        SELECT 1, n, 1, 'nodes', 'x', 'added', 1, now() - CASE WHEN n < 4 THEN 45 ELSE 40 END * interval '1 day'
+        FROM generate_series(1, 20000) n";
+    client.batch_execute(fill).await.unwrap();
+    client.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let statement =
+        OLD.replace("{table}", "resource_changes_default").replace("{column}", "found_at");
+    let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {statement}");
+    client.batch_execute(&prepare).await.unwrap();
+    let explain =
+        format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE it (1000, {})", 42 * 86_400);
+    let plan: Value = client.query_one(&explain, &[]).await.unwrap().get(0);
+    let found = format!("{plan:#}");
+    assert!(found.contains("\"Index Name\": \"resource_changes_default_found_at_idx\""), "{found}");
+    let left = "SELECT count(*) FROM resource_changes";
+    assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 19_997);
 }

@@ -9,44 +9,6 @@ use vz_sync_actors::ports::teams::Teams as _;
 use vz_sync_actors::ports::upkeep::{Retention, Tidied, Upkeep};
 
 /// Of each table one row that is over, in batches of one, and one that is not.
-/// Trimming a month reads what goes and nothing of what stays.
-#[tokio::test]
-async fn old_changes_are_found_without_reading_the_others() {
-    let side = Side::with_teams(&[1]).await;
-    side.run(
-        "INSERT INTO resource_changes (team_id, id, event_no, data_type, external_id, op, job_id, found_at)
-         SELECT 1, n, 1, 'nodes', 'x', 'added', 1, now() - interval '40 days' + n * interval '1 ms' FROM generate_series(1, 20000) n;
-         INSERT INTO resource_changes (team_id, id, event_no, data_type, external_id, op, job_id, found_at)
-         SELECT 1, n, 1, 'nodes', 'x', 'added', 1, now() - interval '45 days' FROM generate_series(20001, 20003) n;
-         ANALYZE",
-    )
-    .await;
-    // Both lie in the default partition: no month before this one was made.
-    let count = "SELECT count(*) FROM resource_changes_default";
-    assert_eq!(side.value::<i64>(count, &[]).await, 20_003);
-    let read =
-        "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'resource_changes_default'";
-    side.run("SELECT pg_stat_force_next_flush()").await;
-    let before: i64 = side.value(read, &[]).await;
-    let upkeep = PgUpkeep::new(side.pool.clone());
-    let keep = Retention { changes: DAY * 42, ..Retention::default() };
-    let tidied = upkeep.tidy(&keep, 1000).await.unwrap().unwrap();
-    assert_eq!(tidied.changes, 3);
-    let told =
-        "SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'resource_changes_default'";
-    for _ in 0..2000 {
-        side.run("SELECT pg_stat_clear_snapshot()").await;
-        if side.value::<i64>(told, &[]).await > 0 {
-            break;
-        }
-        // A session tells its statistics when it ends, and the server tells no one.
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(side.value::<i64>(told, &[]).await, 3, "the session has told what it did");
-    let read = side.value::<i64>(read, &[]).await - before;
-    assert!(read < 1000, "{read} rows were read one after the other");
-}
-
 #[tokio::test]
 async fn what_is_over_goes_and_the_rest_stays() {
     let side = Side::with_teams(&[1]).await;

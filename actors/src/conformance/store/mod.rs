@@ -9,6 +9,7 @@ pub mod platforms;
 pub mod reads;
 pub mod replicas;
 pub mod store_apply;
+pub mod store_archive;
 pub mod store_claim;
 pub mod store_holds;
 pub mod store_lease;
@@ -237,6 +238,7 @@ macro_rules! store_exam {
         $crate::store_request_exam!($attr, $make);
         $crate::store_lease_exam!($attr, $make);
         $crate::store_apply_exam!($attr, $make);
+        $crate::store_archive_exam!($attr, $make);
         $crate::store_holds_exam!($attr, $make);
         $crate::store_settle_exam!($attr, $make);
         $crate::outbox_exam!($attr, $make);

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::{StoreSubject, listing, unchanged};
 use secrecy::SecretString;
 
-use crate::domain::removal::{MissingReason, ProbeAnswer, StaleReason};
+use super::{StoreSubject, listing, unchanged};
+use crate::domain::removal::{MissingReason, StaleReason};
 use crate::domain::retry::Sustained;
 use crate::domain::{
     Capability, Class, Completeness, DataType, EventBody, ExternalId, Failure, FailureClass,
     JobState, Mode, PartialReason, RawVersion, Scope, ScopeKey, TeamId,
 };
 use crate::ports::credentials::OnOtherAccount;
-use crate::ports::reads::ChangeQuery;
-use crate::ports::store::{Annotation, Applied, ArchivedSite, Cursor, Doubt, Upserts};
+use crate::ports::reads::{ChangeQuery, ItemQuery};
+use crate::ports::store::{Applied, Cursor, Doubt, Upserts};
 use crate::testkit::fixtures::{
     Environment, OWNER_UID, action_item, environments_of, insert, malformed, returned, run_id,
     update,
@@ -25,7 +25,8 @@ fn site(n: u32) -> Environment {
     Environment::new(n, 2)
 }
 
-async fn ops(subject: &StoreSubject, id: &ExternalId) -> Vec<String> {
+/// What happened to a row of the first team, by its change rows.
+pub(super) async fn ops(subject: &StoreSubject, id: &ExternalId) -> Vec<String> {
     let query = ChangeQuery {
         team: TeamId(1),
         after: 0,
@@ -153,89 +154,6 @@ pub async fn a_missing_row_is_served_with_a_doubt(subject: &StoreSubject) {
     let row = &subject.store.baseline(key).await.unwrap().environments[&id];
     assert!(!row.flags.any(), "an upsert clears every doubt");
     assert_eq!(ops(subject, &id).await, ["missing", "returned"]);
-}
-
-/// Stale: kept, archived with its nodes, un-archived when it comes back.
-pub async fn a_stale_environment_is_archived_until_it_returns(subject: &StoreSubject) {
-    subject.with_teams(&[1]).await;
-    let key = environments_of(1);
-    subject.load(key, 1, &[site(1), site(2)]).await;
-    let id = site(1).external_id();
-    let lease = subject.lease_again(key, 2).await;
-    let mut apply = unchanged(&lease);
-    apply.tables[0].stale = vec![(id.clone(), StaleReason::Deleted)];
-    let nodes = site(1).node_items().into_iter();
-    apply.tables[1].stale = nodes.map(|node| (node.id, StaleReason::EnvironmentGone)).collect();
-    subject.apply(&apply).await;
-
-    let baseline = subject.store.baseline(key).await.unwrap();
-    assert!(baseline.environments[&id].flags.stale);
-    assert_eq!(baseline.nodes.values().filter(|row| row.flags.stale).count(), 2);
-    let archived = subject.reads.item(key.team, DataType::ArchivedSites, &id).await.unwrap();
-    assert!(!archived.expect("archived").stale);
-    let work = subject.store.archive_work(key.team, 10).await.unwrap();
-    assert_eq!(work.len(), 1);
-    assert_eq!((&work[0].id, work[0].env_name.as_str()), (&id, "env-00001"));
-    assert_eq!(ops(subject, &id).await, ["stale"]);
-
-    let lease = subject.lease_again(key, 3).await;
-    let mut apply = unchanged(&lease);
-    apply.tables[0].upserts = Upserts::Inline(vec![returned(site(1).item())]);
-    subject.apply(&apply).await;
-    assert!(!subject.store.baseline(key).await.unwrap().environments[&id].flags.stale);
-    assert!(subject.store.archive_work(key.team, 10).await.unwrap().is_empty());
-}
-
-/// The archive learns who deleted a site; the unknown and the oldest go first.
-pub async fn the_archive_is_annotated(subject: &StoreSubject) {
-    subject.with_teams(&[1]).await;
-    let key = environments_of(1);
-    let sites = [site(1), site(2), site(3)];
-    subject.load(key, 1, &sites).await;
-    let lease = subject.lease_again(key, 2).await;
-    let mut apply = unchanged(&lease);
-    let stale = sites.iter().map(|site| (site.external_id(), StaleReason::Deleted));
-    apply.tables[0].stale = stale.collect();
-    subject.apply(&apply).await;
-
-    let archive = ScopeKey::new(key.team, Scope::ArchivedSites);
-    let lease = subject.lease(archive, 3).await;
-    let mut apply = unchanged(&lease);
-    let note = |n: u32, by: Option<&str>, probed: Option<ProbeAnswer>| Annotation {
-        id: site(n).external_id(),
-        deleted_by: by.map(ToOwned::to_owned),
-        deleted_at: None,
-        probed,
-    };
-    let unknown = Some(ProbeAnswer::Unknown);
-    apply.annotations = vec![note(1, Some("bob"), Some(ProbeAnswer::Gone)), note(2, None, unknown)];
-    apply.wake = Some(Scope::Environments);
-    subject.apply(&apply).await;
-    let order = async || {
-        let work = subject.store.archive_work(key.team, 10).await.unwrap();
-        let site =
-            |site: ArchivedSite| (site.id.to_string(), site.annotated, site.probed_at.is_some());
-        work.into_iter().map(site).collect::<Vec<_>>()
-    };
-    let of = |n: u32, annotated, probed| (site(n).id, annotated, probed);
-    let never_asked_first = [of(3, false, false), of(1, true, true), of(2, false, true)];
-    assert_eq!(order().await, never_asked_first, "an annotation buys no place");
-    assert!(subject.claims(key).await.is_some(), "the environments were woken");
-    let id = site(1).external_id();
-    let row = subject.reads.item(key.team, DataType::ArchivedSites, &id).await.unwrap().unwrap();
-    let columns: serde_json::Value = serde_json::from_str(&row.columns).unwrap();
-    assert_eq!(
-        (&columns["deleted_by"], &columns["last_probe_alive"]),
-        (&"bob".into(), &false.into())
-    );
-
-    // Told of without being asked for; asked for without an answer.
-    let lease = subject.lease_again(archive, 4).await;
-    let mut apply = unchanged(&lease);
-    apply.annotations = vec![note(3, Some("eve"), None), note(2, None, unknown)];
-    subject.apply(&apply).await;
-    let asked_longest_ago_next = [of(3, true, false), of(1, true, true), of(2, false, true)];
-    assert_eq!(order().await, asked_longest_ago_next);
 }
 
 /// What the key is refused is kept, shown, and forgotten with the key.
@@ -480,6 +398,40 @@ pub async fn actions_are_appended_and_known(subject: &StoreSubject) {
     assert!(subject.store.baseline(key).await.unwrap().environments.is_empty());
 }
 
+/// A long history is staged and flipped like the others, and counted once.
+pub async fn staged_actions_appear_with_the_commit(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = ScopeKey::new(TeamId(1), Scope::JobLogs);
+    let lease = subject.lease(key, 1).await;
+    let page = |from: u32| (from..from + 10).map(|n| insert(action_item(n, "StartEnv"))).collect();
+    for from in [1, 11, 11] {
+        subject.store.stage(&lease.name, page(from)).await.unwrap();
+    }
+    let ids: Vec<ExternalId> = (1..=20).map(|n| action_item(n, "StartEnv").id).collect();
+    let known = async || {
+        let known = subject.store.known(key.team, DataType::JobLogs, &ids).await.unwrap();
+        known.len()
+    };
+    assert_eq!(known().await, 0, "nobody sees them before");
+    let mut apply = unchanged(&lease);
+    apply.tables[0].upserts = Upserts::Staged;
+    apply.tables[0].counts.inserted = 20;
+    subject.apply(&apply).await;
+    assert_eq!(known().await, 20);
+    let query = ItemQuery {
+        team: key.team,
+        data_type: DataType::JobLogs,
+        filters: Vec::new(),
+        text: None,
+        sort: "id".to_owned(),
+        descending: false,
+        after: None,
+        limit: 100,
+        include_stale: false,
+    };
+    assert_eq!(subject.reads.items(&query).await.unwrap().rows.len(), 20);
+}
+
 /// One team's commit touches nothing of another's, even with the same ids.
 pub async fn teams_are_isolated(subject: &StoreSubject) {
     subject.with_teams(&[1, 2]).await;
@@ -503,10 +455,9 @@ macro_rules! store_apply_exam {
             a_commit_appears_as_a_whole, an_overtaken_run_commits_nothing,
             verified_at_is_when_the_request_was_sent, an_unverified_table_keeps_its_time,
             a_missing_row_is_served_with_a_doubt,
-            a_stale_environment_is_archived_until_it_returns, the_archive_is_annotated,
             a_quarantined_row_is_served_with_a_doubt, a_nonsense_name_fails_no_commit, staged_rows_appear_with_the_commit,
             a_refusal_is_kept_and_shown, a_doubtful_full_comes_again_as_one,
             a_change_can_be_undone, a_doubtful_commit_settles_nothing, doubt_without_end_pauses_the_scope, body_and_cursor_are_kept,
-            actions_are_appended_and_known, teams_are_isolated);
+            actions_are_appended_and_known, staged_actions_appear_with_the_commit, teams_are_isolated);
     };
 }

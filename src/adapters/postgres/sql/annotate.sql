@@ -4,5 +4,3 @@ UPDATE archived_sites a
 SET deleted_by = coalesce(m.deleted_by, a.deleted_by), deleted_at = coalesce(m.deleted_at, a.deleted_at)
 FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS m(id, deleted_by, deleted_at)
 WHERE a.team_id = $1 AND a.id = m.id
-  AND (coalesce(m.deleted_by, a.deleted_by), coalesce(m.deleted_at, a.deleted_at))
-      IS DISTINCT FROM (a.deleted_by, a.deleted_at)
