@@ -43,7 +43,9 @@ pub fn engine(config: &Config, replica: ReplicaId, host: String) -> Settings {
         },
         heartbeat: config.replica.heartbeat_seconds.duration(),
         dead_after: config.replica.dead_after_seconds.duration(),
-        team_rate: Some(f64::from(limits.team_requests_per_second)),
+        // 0 is no limit.
+        team_rate: (limits.team_requests_per_second > 0)
+            .then(|| f64::from(limits.team_requests_per_second)),
         stage_from: limits.staging_rows,
         stage_parallel: limits.staging_connections,
         history_overlap: intervals.delta_overlap_seconds.duration(),

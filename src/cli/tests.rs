@@ -67,8 +67,18 @@ fn the_tree_is_well_formed_and_every_argument_is_explained() {
 fn only_what_works_is_offered() {
     let offered: Vec<_> =
         Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    let works =
-        ["serve", "demo", "teams", "credentials", "keys", "token", "config", "migrate", "simulate"];
+    let works = [
+        "serve",
+        "demo",
+        "teams",
+        "credentials",
+        "keys",
+        "token",
+        "config",
+        "migrate",
+        "simulate",
+        "bench",
+    ];
     assert_eq!(offered, works);
 }
 

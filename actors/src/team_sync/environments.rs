@@ -236,8 +236,14 @@ impl<'a> Sink<'a> {
         (planner, self.writer)
     }
 
+    /// Rows seen so far, for progress. What was not planned counts with the
+    /// nodes that an environment has on average: to count them would cost what
+    /// not planning saves.
     fn seen(&self) -> u64 {
-        self.unplanned.len() as u64 + self.planner.as_ref().map_or(0, Planner::seen)
+        let environments = self.baseline.environments.len().max(1);
+        let rows = environments + self.baseline.nodes.len();
+        let unplanned = self.unplanned.len() * rows / environments;
+        unplanned as u64 + self.planner.as_ref().map_or(0, Planner::seen)
     }
 }
 
