@@ -48,6 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::float_cmp, reason = "whole milliseconds are exact")]
     fn ranks_are_times_that_were_seen() {
         let all = Latency::of_micros((1..=100).rev().map(|ms| ms * 1000).collect());
         assert_eq!((all.p50_ms, all.p99_ms, all.max_ms), (50.0, 99.0, 100.0));

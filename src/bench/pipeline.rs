@@ -89,6 +89,6 @@ impl PipelineArgs {
             "teams": self.teams, "platform_url": url, "platform_rate": self.platform_rate,
             "permits": config.limits.max_parallel_jobs,
         });
-        Ok(of_phases("pipeline", &title, parameters, &[vec![phase]], machine))
+        Ok(of_phases("pipeline", &title, &parameters, &[vec![phase]], machine))
     }
 }

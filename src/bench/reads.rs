@@ -3,6 +3,7 @@
 //! Requests are due at fixed times, and each counts from the time it was due: a server that falls
 //! behind cannot hide it by being asked later.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -145,8 +146,10 @@ impl ReadsArgs {
             machine.line(),
         );
         for pass in &passes {
-            text += &format!(
-                "{:<18} {}; {:.0}/s of {:.1} kB, {} not modified; service: {:.0} CPU us each{}\n",
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{:<18} {}; {:.0}/s of {:.1} kB, {} not modified; service: {:.0} CPU us each{}",
                 pass.name,
                 pass.latency.text(),
                 pass.per_s,

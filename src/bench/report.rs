@@ -19,6 +19,10 @@ pub struct Report {
 
 /// What the platform was asked in a phase, when it is ours.
 #[derive(Debug, Clone, Default, Serialize)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the names are those of the JSON, where they stand beside others"
+)]
 pub struct Asked {
     /// CPU seconds of its process.
     pub platform_cpu_s: f64,
@@ -111,7 +115,7 @@ pub fn median(figures: &[f64]) -> f64 {
 pub fn of_phases(
     bench: &str,
     title: &str,
-    parameters: Value,
+    parameters: &Value,
     runs: &[Vec<Phase>],
     machine: Machine,
 ) -> Report {

@@ -98,7 +98,7 @@ impl SyncArgs {
             "runs": self.runs, "platform_rate": self.platform_rate,
             "permits": config.limits.max_parallel_jobs,
         });
-        Ok(of_phases("sync", &title, parameters, &runs, machine))
+        Ok(of_phases("sync", &title, &parameters, &runs, machine))
     }
 
     /// All phases once, on a platform and a database of their own.

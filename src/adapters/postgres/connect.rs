@@ -190,7 +190,9 @@ async fn read_on(mut messages: Messages) {
 /// Whether it is the other end's certificate that failed, not the way there.
 fn is_tls(error: &Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+    cause
+        .and_then(std::io::Error::get_ref)
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 fn client_config(root_cert: Option<&Path>) -> Result<ClientConfig, TlsError> {

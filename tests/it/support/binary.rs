@@ -152,10 +152,10 @@ impl Binary {
 
     /// Waits, at most so long, for the end.
     pub async fn ended(mut self, within: Duration) -> ExitStatus {
-        match timeout(within, self.child.wait()).await {
-            Ok(status) => status.expect("wait"),
-            Err(_) => panic!("still there after {within:?}\n{}", self.logged()),
-        }
+        let Ok(status) = timeout(within, self.child.wait()).await else {
+            panic!("still there after {within:?}\n{}", self.logged())
+        };
+        status.expect("wait")
     }
 }
 
