@@ -50,7 +50,7 @@ pub(super) fn packed(body: &Bytes, blanks: u64) -> impl Stream<Item = Piece> + u
     sum.update(&before);
     let mut one = Crc::new();
     one.update(&piece);
-    (0..times).for_each(|_| sum.combine(&one));
+    sum.combine(&many(one, times));
     sum.update(&behind);
 
     let mut packer = Compress::new(Compression::best(), false);
@@ -67,6 +67,22 @@ pub(super) fn packed(body: &Bytes, blanks: u64) -> impl Stream<Item = Piece> + u
     stream::iter([Ok(opening.into())])
         .chain(repeated(piece, times))
         .chain(stream::iter([Ok(closing.into())]))
+}
+
+/// The sum of what `one` is the sum of, that many times over.
+fn many(mut one: Crc, mut times: u64) -> Crc {
+    let mut sum = Crc::new();
+    while times > 0 {
+        if times % 2 == 1 {
+            sum.combine(&one);
+        }
+        let mut two = Crc::new();
+        two.combine(&one);
+        two.combine(&one);
+        one = two;
+        times /= 2;
+    }
+    sum
 }
 
 fn deflated(packer: &mut Compress, mut input: &[u8], flush: FlushCompress) -> Vec<u8> {

@@ -43,6 +43,7 @@ mod world;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Stats,
     pub(crate) door: door::DoorHandle,
     schedule: Mutex<Option<Scheduled>>,
+    spells: AtomicU64,
     pub(crate) latency: options::Latency,
     pub(crate) control: bool,
 }
@@ -108,6 +110,7 @@ impl Shared {
             let _ = task.await;
             schedule::heal(self).await;
         }
+        self.spells.store(0, Ordering::Relaxed);
         if let Some(schedule) = schedule {
             let (shared, kept) = (Arc::clone(self), schedule.clone());
             let task = tokio::spawn(async move { schedule::keep(&shared, &kept).await });
@@ -144,6 +147,7 @@ pub async fn start(options: SimulatorOptions) -> Result<Simulator, SimulatorErro
         stats: Stats::default(),
         door: handle,
         schedule: Mutex::new(None),
+        spells: AtomicU64::new(0),
         latency: options.latency,
         control: options.control,
         world: World::new(&options),
@@ -200,6 +204,11 @@ impl Simulator {
         schedule.as_ref().map_or(Ok(()), Schedule::check)?;
         self.shared.follow(schedule).await;
         Ok(())
+    }
+
+    /// How many spells of the schedule have begun.
+    pub fn spells(&self) -> u64 {
+        self.shared.spells.load(Ordering::Relaxed)
     }
 
     /// Stops listening, drops every open connection and waits until nothing of it runs.

@@ -76,7 +76,7 @@ impl Reply {
     pub(crate) fn size(&self) -> u64 {
         let length = self.body.len();
         match self.delivery {
-            // What the packed blanks take is not worth counting.
+            // What packed blanks take is not worth counting.
             Delivery::Whole | Delivery::Drip(..) | Delivery::Packed(_) => length as u64,
             Delivery::Broken(bytes) | Delivery::Stuck(bytes) => bytes.min(length) as u64,
             Delivery::Padded(blanks) => blanks + length as u64,
@@ -91,8 +91,12 @@ impl Reply {
             Delivery::Whole => Body::from(body),
             Delivery::Broken(bytes) => {
                 let part = body.slice(..bytes.min(length));
-                let broken = Err(std::io::Error::other("the simulator broke the connection"));
-                Body::from_stream(stream::iter([Ok(part), broken]))
+                let broken = async {
+                    // The server sends what it has only when there is no more for the moment.
+                    tokio::task::yield_now().await;
+                    Err(std::io::Error::other("the simulator broke the connection"))
+                };
+                Body::from_stream(stream::iter([Ok(part)]).chain(stream::once(broken)))
             }
             Delivery::Stuck(bytes) => {
                 let part = Ok::<_, Infallible>(body.slice(..bytes.min(length)));

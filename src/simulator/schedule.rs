@@ -5,6 +5,7 @@
 //! request is up to the clients. Deliberately absent: trouble that only a person can end. Each
 //! spell ends by itself, and so does the door's.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
@@ -169,6 +170,7 @@ pub(super) async fn keep(shared: &Shared, schedule: &Schedule) {
             Trouble::Fault(rule) => shared.faults.schedule(Some(rule)),
             Trouble::Door(door) => shared.door.set(door).await,
         }
+        shared.spells.fetch_add(1, Ordering::Relaxed);
         sleep_until(began + Duration::from_millis(spell.until_ms)).await;
         heal(shared).await;
     }

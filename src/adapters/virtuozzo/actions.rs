@@ -139,7 +139,7 @@ fn item(text: &str, rules: &mut Rules) -> Result<Item, Wrong> {
 fn text<'b>(client: &Client, method: Method, body: &'b [u8]) -> Result<Cow<'b, str>, Failure> {
     let envelope = Envelope::read(body).ok_or_else(|| errors::not_json(body, method.name))?;
     envelope.verdict(method.name, &client.options.codes)?;
-    Ok(String::from_utf8_lossy(body))
+    Ok(element::text(body))
 }
 
 fn members(text: &str, method: Method) -> Result<Members<'_>, Failure> {

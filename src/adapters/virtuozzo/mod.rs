@@ -12,6 +12,7 @@
 mod actions;
 mod client;
 mod columns;
+mod depth;
 mod element;
 mod errors;
 mod fresh;
