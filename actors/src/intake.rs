@@ -4,7 +4,9 @@
 //! Owns the permits and the unrouted deliveries. A delivery that is dropped
 //! unsettled comes again, so nothing is lost if this actor dies. It never
 //! acks: that is done after the durable decision, by whoever takes it. Only
-//! what can never be handled is dead-lettered here.
+//! what can never be handled is dead-lettered here. While this replica has no
+//! share of the request limits it takes no deliveries: it could only put them
+//! off, and others are there to run them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -158,8 +160,9 @@ impl Intake {
     fn consume(&mut self, lane: Lane, ctx: &Context<Self>) {
         let (bus, prefetch) =
             (self.args.parts.ports.job_bus.clone(), self.args.parts.settings.permits.total);
-        let myself = ctx.myself().clone();
+        let (measured, myself) = (self.args.parts.measured.clone(), ctx.myself().clone());
         let task = async move {
+            measured.asking(true).await;
             let mut consumer = match bus.consume(lane, prefetch).await {
                 Ok(consumer) => consumer,
                 Err(error) => {
@@ -168,7 +171,12 @@ impl Intake {
                 }
             };
             loop {
-                match consumer.next().await {
+                let next = tokio::select! {
+                    biased;
+                    () = measured.asking(false) => return,
+                    next = consumer.next() => next,
+                };
+                match next {
                     // Refused only when more waits than all prefetches
                     // together, which is a fault: the delivery comes again.
                     Ok(delivery) => drop(myself.cast(IntakeMsg::Delivered(delivery))),
@@ -185,6 +193,10 @@ impl Intake {
 
     fn consumer_ended(&mut self, lane: Lane, end: &TaskEnd<()>, ctx: &Context<Self>) {
         self.details.last_error = Some(format!("consumer of {lane} ended: {end:?}"));
+        // Dropped, they go back to the bus, for whoever can run them: the last
+        // one first, since each goes to the front.
+        let waiting = self.waiting.entry(lane).or_default();
+        while waiting.pop_back().is_some() {}
         let again = ctx.send_after(CONSUMER_PAUSE, IntakeMsg::Consume(lane));
         self.retries.insert(lane, again);
     }

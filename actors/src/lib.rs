@@ -18,6 +18,7 @@ pub mod intake;
 pub mod janitor;
 pub mod key_prober;
 pub mod kit;
+pub mod membership;
 pub mod parts;
 pub mod ports;
 pub mod pulse;

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::domain::catch_up::ServiceTime;
 use crate::domain::event::Progress;
 use crate::domain::{ScopeKey, TeamId};
+use crate::membership::Membership;
 use crate::ports::clock::Clock;
 use crate::ports::credentials::Credentials;
 use crate::ports::due_queue::DueQueue;
@@ -84,20 +86,39 @@ impl Parts {
 /// How long the progress of a run that is not heard of is kept.
 const PROGRESS_KEPT: Duration = Duration::from_secs(300);
 
+/// What the leases of this replica tell of its pace.
+#[derive(Debug, Default)]
+struct Leases {
+    last_at: Option<Instant>,
+    time: ServiceTime,
+}
+
 /// Measured values that one actor writes and others read.
 #[derive(Debug)]
 pub struct Measured {
     queue_wait_ms: AtomicU64,
-    fleet: watch::Sender<Option<Fleet>>,
+    leases: Mutex<Leases>,
+    membership: Mutex<Option<Membership>>,
+    may_ask: watch::Sender<bool>,
     gates: watch::Sender<Arc<[PlatformGate]>>,
-    progress: Mutex<HashMap<ScopeKey, (Progress, Instant)>>,
+    progress: Mutex<Board>,
+}
+
+/// How far runs are, and when each was last heard of.
+#[derive(Debug, Default)]
+struct Board {
+    runs: HashMap<ScopeKey, (Progress, Instant)>,
+    /// When those not heard of any more are looked for next.
+    tidy_at: Option<Instant>,
 }
 
 impl Default for Measured {
     fn default() -> Self {
         Self {
             queue_wait_ms: AtomicU64::new(0),
-            fleet: watch::Sender::new(None),
+            leases: Mutex::default(),
+            membership: Mutex::default(),
+            may_ask: watch::Sender::new(false),
             gates: watch::Sender::new(Arc::from([])),
             progress: Mutex::default(),
         }
@@ -105,13 +126,24 @@ impl Default for Measured {
 }
 
 impl Measured {
-    /// Notes how long a job waited between dispatch and lease. A moving
+    /// Notes a lease whose job waited so long since its dispatch. A moving
     /// average over about eight jobs: one odd wait does not move it far.
-    pub fn note_queue_wait(&self, wait: Duration) {
-        let new = wait.as_millis().min(u128::from(u64::MAX)) as u64;
+    pub fn note_lease(&self, waited: Duration) {
+        let new = waited.as_millis().min(u128::from(u64::MAX)) as u64;
         let _ = self.queue_wait_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
             Some(old - old / 8 + new / 8)
         });
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some(last) = leases.last_at.replace(now) {
+            leases.time.note(now - last, waited);
+        }
+    }
+
+    /// Leases per second that this replica is able to take; `None` until two
+    /// were taken.
+    pub fn lease_rate(&self) -> Option<f64> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).time.rate()
     }
 
     /// The average wait between dispatch and lease.
@@ -119,14 +151,32 @@ impl Measured {
         Duration::from_millis(self.queue_wait_ms.load(Ordering::Relaxed))
     }
 
-    /// Publishes who is alive.
-    pub fn set_fleet(&self, fleet: Fleet) {
-        self.fleet.send_replace(Some(fleet));
+    /// Notes what a heartbeat told. Kept here and not in the actor that
+    /// beats: its restart must not make the replica a newcomer.
+    pub fn set_membership(&self, membership: Membership) {
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = Some(membership);
+    }
+
+    /// The place in the fleet, once the first heartbeat was written.
+    pub fn membership(&self) -> Option<Membership> {
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes whether this replica has a share of the request limits.
+    pub fn set_may_ask(&self, may: bool) {
+        self.may_ask.send_if_modified(|old| std::mem::replace(old, may) != may);
+    }
+
+    /// Resolves while this replica has a share of the request limits (`true`),
+    /// or has none (`false`).
+    pub async fn asking(&self, may: bool) {
+        // The sender is ours, so waiting cannot fail.
+        let _ = self.may_ask.subscribe().wait_for(|now| *now == may).await;
     }
 
     /// Who is alive, once the first heartbeat was written.
     pub fn fleet(&self) -> Option<Fleet> {
-        *self.fleet.borrow()
+        self.membership().map(|membership| membership.fleet)
     }
 
     /// Publishes the gates of all platforms.
@@ -137,15 +187,20 @@ impl Measured {
     /// Notes how far a run of any replica is.
     pub fn note_progress(&self, team: TeamId, progress: Progress) {
         let mut board = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        board.retain(|_, (_, at)| at.elapsed() < PROGRESS_KEPT);
-        board.insert(ScopeKey::new(team, progress.scope), (progress, Instant::now()));
+        let now = Instant::now();
+        // Not each time: with thousands of runs a minute the board is long.
+        if board.tidy_at.is_none_or(|at| at <= now) {
+            board.tidy_at = Some(now + PROGRESS_KEPT);
+            board.runs.retain(|_, (_, at)| now - *at < PROGRESS_KEPT);
+        }
+        board.runs.insert(ScopeKey::new(team, progress.scope), (progress, now));
     }
 
     /// How far the run of a scope was when it was last heard of. Meaningful
     /// only together with the running job that the store names.
     pub fn progress(&self, key: ScopeKey) -> Option<Progress> {
         let board = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        board.get(&key).map(|(progress, _)| progress.clone())
+        board.runs.get(&key).map(|(progress, _)| progress.clone())
     }
 
     /// Tells whoever keeps a view of its own that the gates were read anew.

@@ -1,9 +1,10 @@
 //! The replica's pulse: its heartbeat, the leases of the dead, and the gates
 //! of the platforms.
 //!
-//! Owns three timers. If it dies, the heartbeat grows old and the other
-//! replicas take this one's leases, which is the right end for a replica that
-//! cannot keep its pulse. It never touches a living owner's lease.
+//! Owns two timers. If it dies or hangs, the heartbeat grows old: this
+//! replica's share of the request limits ends by itself, and then the others
+//! take its leases, which is the right end for a replica that cannot keep its
+//! pulse. It never touches a living owner's lease.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::kit::{ActorError, Behaviour, Context, Message, TimerHandle};
+use crate::membership::Membership;
 use crate::parts::Parts;
 use crate::ports::replicas::ReplicaInfo;
 use crate::ports::signals::Signal;
@@ -38,10 +40,6 @@ impl Message for PulseMsg {
 /// The actor.
 pub struct Pulse {
     parts: Parts,
-    last_beat: Instant,
-    /// A new replica joins the others' sums before it sends anything: they
-    /// must have seen it and taken their smaller share.
-    joined: Option<Instant>,
     _beat: TimerHandle,
     _gates: TimerHandle,
     details: Details,
@@ -66,8 +64,6 @@ impl Behaviour for Pulse {
     async fn start(parts: Self::Args, ctx: &Context<Self>) -> Result<Self, ActorError> {
         Ok(Self {
             parts,
-            last_beat: Instant::now(),
-            joined: None,
             _beat: ctx.send_after(Duration::ZERO, PulseMsg::Beat),
             _gates: ctx.send_after(Duration::ZERO, PulseMsg::Gates),
             details: Details::default(),
@@ -103,14 +99,16 @@ impl Pulse {
             permits: settings.permits.total as u32,
             version: settings.version.clone(),
         };
+        let sent = Instant::now();
         match ports.replicas.heartbeat(&me, settings.dead_after).await {
             Ok(fleet) => {
-                self.last_beat = Instant::now();
-                self.joined.get_or_insert_with(Instant::now);
+                let (before, now) = (measured.membership(), Instant::now());
+                let dead_after = settings.dead_after;
+                measured
+                    .set_membership(Membership::after_beat(before, fleet, sent, now, dead_after));
                 self.details.live_replicas = fleet.replicas;
                 self.details.fleet_permits = fleet.permits;
                 self.details.last_error = None;
-                measured.set_fleet(fleet);
             }
             Err(error) => {
                 warn!(event = "vz_sync_heartbeat_failed", error = %error, "heartbeat not written");
@@ -136,17 +134,13 @@ impl Pulse {
         }
     }
 
-    /// Tells the limiter how many share: none while this replica is too new
-    /// to be counted by the others, or too late to be counted as alive.
+    /// Tells the limiter how many share, and for how long that is sure.
     fn share(&mut self) {
         let Parts { ports, settings, measured } = &self.parts;
-        let live = measured.fleet().map_or(0, |fleet| fleet.replicas);
-        let alone = live <= 1;
-        let counted =
-            alone || self.joined.is_some_and(|joined| joined.elapsed() >= settings.heartbeat * 2);
-        let late = self.last_beat.elapsed() > settings.heartbeat_late;
-        let share = if counted && !late { live } else { 0 };
-        self.details.share_of = share;
-        ports.limiter.share(share);
+        let Some(membership) = measured.membership() else { return };
+        let lent = membership.lent(Instant::now(), settings.join_wait);
+        self.details.share_of = lent.parts;
+        ports.limiter.share(lent.parts, lent.until);
+        measured.set_may_ask(lent.parts > 0);
     }
 }

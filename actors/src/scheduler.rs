@@ -2,7 +2,8 @@
 //!
 //! Owns the poll timer and nothing else: which state is due is in the store,
 //! so nothing is lost if this actor dies. It never waits for a job, never
-//! retries one and never looks at why a state is due.
+//! retries one and never looks at why a state is due. It claims no further
+//! ahead than the runs can follow; what is behind that stays in the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +15,14 @@ use time::OffsetDateTime;
 use tracing::{info, warn};
 
 use crate::dispatcher::DispatcherMsg;
+use crate::domain::catch_up::{self, Bounds, Room};
 use crate::kit::{
     ActorError, Behaviour, Context, Mailbox, Message, TaskEnd, TaskHandle, TimerHandle,
 };
 use crate::parts::Parts;
 use crate::ports::PortResult;
 use crate::ports::signals::{Heard, Signal};
+use crate::ports::store::ClaimAsk;
 use crate::wake::Wake;
 
 /// What the scheduler understands.
@@ -73,6 +76,7 @@ struct Details {
     #[serde(with = "time::serde::rfc3339::option")]
     next_poll_at: Option<OffsetDateTime>,
     redispatch_ms: u64,
+    window: u32,
     last_error: Option<String>,
 }
 
@@ -108,7 +112,8 @@ impl Behaviour for Scheduler {
 }
 
 impl Scheduler {
-    /// Claims until nothing is runnable, then re-arms the poll.
+    /// Claims what there is room for, then re-arms the poll. Each end of a run
+    /// nudges, so that room is used as soon as it is made.
     async fn look(&mut self, ctx: &Context<Self>) {
         let poll = self.args.parts.settings.poll;
         let wait = match self.claim_all().await {
@@ -127,13 +132,30 @@ impl Scheduler {
         ctx.set_details(self.details.clone());
     }
 
-    async fn claim_all(&mut self) -> PortResult<()> {
+    /// How many states that nobody asked for may join the queue: no more than
+    /// will be leased well before they could be claimed once more.
+    async fn room(&mut self) -> PortResult<Room> {
         let Parts { ports, settings, measured } = &self.args.parts;
+        let depths = ports.due_queue.depths().await?;
+        let fleet = measured.fleet();
+        let permits = fleet.map_or(settings.permits.total as u32, |fleet| fleet.permits);
+        let replicas = f64::from(fleet.map_or(1, |fleet| fleet.replicas));
+        let rate = measured.lease_rate().map(|rate| rate * replicas);
+        let bounds = Bounds { least: permits * 2, most: settings.claim_batch };
+        let window = catch_up::window(rate, settings.redispatch / 2, bounds);
+        self.details.window = window;
+        Ok(Room::left(window, |lane| depths.lane(lane)))
+    }
+
+    async fn claim_all(&mut self) -> PortResult<()> {
+        let Parts { ports, settings, measured } = self.args.parts.clone();
         let redispatch = settings.redispatch.max(measured.queue_wait() * 2);
         self.details.redispatch_ms = redispatch.as_millis() as u64;
         loop {
+            let room = self.room().await?;
             let began = ports.clock.now();
-            let due = ports.store.claim(settings.claim_batch, redispatch).await?;
+            let ask = ClaimAsk { limit: settings.claim_batch, room, redispatch };
+            let due = ports.store.claim(&ask).await?;
             self.details.last_claim_at = Some(ports.clock.wall());
             self.details.last_claim_rows = due.len();
             self.details.last_claim_ms = began.elapsed().as_millis() as u64;

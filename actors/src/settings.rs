@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use crate::domain::ReplicaId;
+use crate::domain::cadence::JITTER;
 use crate::domain::fairness::Permits;
 use crate::domain::removal::RemovalRules;
 use crate::domain::retry::RetryRules;
+use crate::domain::worth::DeltaRules;
 use crate::kit::RestartPolicy;
 use crate::ports::upkeep::Retention;
 
@@ -21,8 +23,12 @@ pub struct Settings {
     pub version: String,
     /// Between two looks of the scheduler that nobody asked for.
     pub poll: Duration,
-    /// States claimed at once.
+    /// States claimed at once, and the most that may wait in one lane of the
+    /// due queue unless somebody asked for them.
     pub claim_batch: u32,
+    /// Jitter on the time after a success, as a share of the interval either
+    /// way.
+    pub jitter: f64,
     /// Least time before a dispatched state that was not leased is runnable
     /// again; twice the measured queue wait when that is longer.
     pub redispatch: Duration,
@@ -52,17 +58,18 @@ pub struct Settings {
     pub gates_every: Duration,
     /// A heartbeat older than this marks its replica dead.
     pub dead_after: Duration,
-    /// A replica whose own heartbeat is this late sends no requests.
-    pub heartbeat_late: Duration,
+    /// A new replica waits this long before it uses its share of the request
+    /// limits, and one whose own heartbeat is this old stops using it. One
+    /// number, since each half relies on the other; less than `dead_after`.
+    pub join_wait: Duration,
     /// Changed rows from which a run stages instead of holding them.
     pub stage_from: usize,
     /// Rows of one staging call.
     pub stage_batch: usize,
     /// Staging calls under way at once.
     pub stage_parallel: usize,
-    /// Changed share of a team, in percent, above which a delta is not worth
-    /// its requests and reads the full listing instead.
-    pub delta_max_percent: u8,
+    /// When a delta is worth its requests, and what it may leave out.
+    pub delta: DeltaRules,
     /// Overlap of two readings of the action history.
     pub history_overlap: Duration,
     /// How far back a full reading of the action history goes.
@@ -111,6 +118,7 @@ impl Settings {
             version: env!("CARGO_PKG_VERSION").into(),
             poll: secs(30),
             claim_batch: 1000,
+            jitter: JITTER,
             redispatch: secs(60),
             dispatch_poll: secs(1),
             in_flight: secs(15),
@@ -125,11 +133,11 @@ impl Settings {
             heartbeat: secs(5),
             gates_every: secs(1),
             dead_after: secs(15),
-            heartbeat_late: secs(10),
+            join_wait: secs(10),
             stage_from: 2000,
             stage_batch: 1000,
             stage_parallel: 3,
-            delta_max_percent: 5,
+            delta: DeltaRules::default(),
             history_overlap: secs(120),
             history_window: secs(90 * 24 * 3600),
             history_page: 500,

@@ -89,14 +89,11 @@ impl Adapters {
         ));
         let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store, metrics.clone()));
         let platforms: Arc<dyn Platforms> = Arc::new(PgPlatforms::new(pools.pipeline.clone()));
-        let limiter: Arc<dyn Limiter> = Arc::new(EmbeddedLimiter::new(
-            Rates {
-                platform: Some(f64::from(config.limits.platform_requests_per_second)),
-                team: Some(f64::from(config.limits.team_requests_per_second)),
-                ..Rates::default()
-            },
-            0,
-        ));
+        let limiter: Arc<dyn Limiter> = Arc::new(EmbeddedLimiter::new(Rates {
+            platform: Some(f64::from(config.limits.platform_requests_per_second)),
+            team: Some(f64::from(config.limits.team_requests_per_second)),
+            ..Rates::default()
+        }));
         let gates = Arc::new(Gates::default());
         let raw_key = store.raw_version_key().await?;
         let platform = VirtuozzoPlatform::new(

@@ -6,6 +6,7 @@ use vz_sync_actors::domain::backoff::BackoffRules;
 use vz_sync_actors::domain::fairness::Permits;
 use vz_sync_actors::domain::removal::RemovalRules;
 use vz_sync_actors::domain::retry::RetryRules;
+use vz_sync_actors::domain::worth::DeltaRules;
 use vz_sync_actors::ports::upkeep::Retention;
 use vz_sync_actors::settings::Settings;
 
@@ -13,12 +14,23 @@ use crate::config::Config;
 
 /// The settings of one engine.
 pub fn engine(config: &Config, replica: ReplicaId, host: String) -> Settings {
-    let Config { pipeline, intervals, limits, timeouts, removal, platform, retention, .. } = config;
+    let Config {
+        pipeline,
+        intervals,
+        limits,
+        timeouts,
+        removal,
+        staleness,
+        platform,
+        retention,
+        ..
+    } = config;
     let defaults = Settings::new(replica);
     Settings {
         host,
         poll: pipeline.poll_seconds.duration(),
         claim_batch: pipeline.claim_batch,
+        jitter: f64::from(intervals.jitter_percent) / 100.0,
         redispatch: pipeline.redispatch_seconds.duration(),
         permits: Permits {
             total: limits.max_parallel_jobs,
@@ -42,8 +54,14 @@ pub fn engine(config: &Config, replica: ReplicaId, host: String) -> Settings {
         },
         heartbeat: config.replica.heartbeat_seconds.duration(),
         dead_after: config.replica.dead_after_seconds.duration(),
+        join_wait: config.replica.join_wait_seconds.duration(),
         stage_from: limits.staging_rows,
         stage_parallel: limits.staging_connections,
+        delta: DeltaRules {
+            vouched_for: staleness.environments_minutes.duration(),
+            run_time: timeouts.run_seconds.duration() / 2,
+            ..DeltaRules::default()
+        },
         history_overlap: intervals.delta_overlap_seconds.duration(),
         history_window: retention.job_logs_days.duration(),
         circuit_threshold: platform.circuit_failures,
@@ -52,6 +70,7 @@ pub fn engine(config: &Config, replica: ReplicaId, host: String) -> Settings {
             hold_percent: removal.hold_percent,
             hold_min: removal.hold_min_environments,
             probe_limit: removal.confirm_per_run,
+            empty_confirm_max: removal.empty_confirm_max,
             rejected_for: removal.reject_quiet_days.duration(),
             ..RemovalRules::default()
         },
@@ -60,6 +79,7 @@ pub fn engine(config: &Config, replica: ReplicaId, host: String) -> Settings {
             outbox: retention.outbox_days.duration(),
             changes: retention.changes_days.duration(),
             job_logs: retention.job_logs_days.duration(),
+            quarantine: retention.quarantine_days.duration(),
             idempotency_keys: retention.idempotency_hours.duration(),
             removed_teams: retention.deleted_team_days.duration(),
             ..Retention::default()

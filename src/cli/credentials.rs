@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -10,6 +11,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 use vz_sync_actors::domain::{PlatformId, ReplicaId, TeamId};
 use vz_sync_actors::ports::credentials::{Access, OnOtherAccount};
@@ -20,6 +22,8 @@ use crate::boot::{Adapters, Database};
 use crate::http::Metrics;
 
 const LONGEST: u64 = 8 * 1024;
+/// Enough for the one request that checks a key.
+const ONE_REQUEST: Duration = Duration::from_mins(5);
 
 /// Set a team's platform credentials.
 #[derive(Debug, Subcommand)]
@@ -104,7 +108,7 @@ async fn set(
         return Err(CliError::Usage(message));
     };
     // One request of a person: it does not wait for the share of a replica.
-    adapters.ports.limiter.share(1);
+    adapters.ports.limiter.share(1, Instant::now() + ONE_REQUEST);
     let account = adapters
         .ports
         .platform

@@ -138,6 +138,17 @@ pub(super) fn together(config: &Config, origin: Origin<'_>, problems: &mut Vec<P
             format!("must be at least twice replica.heartbeat_seconds = {least_silence}"),
         );
     }
+    let (beat, silence) = (c.replica.heartbeat_seconds.0, c.replica.dead_after_seconds.0);
+    // A replica uses its share of the request limits up to join_wait after its last heartbeat;
+    // the others divide the limits without it from dead_after on.
+    if c.replica.join_wait_seconds.0 <= beat || c.replica.join_wait_seconds.0 >= silence {
+        refuse(
+            "replica.join_wait_seconds",
+            format!(
+                "must be more than replica.heartbeat_seconds = {beat} and less than replica.dead_after_seconds = {silence}"
+            ),
+        );
+    }
     if c.http.listen == c.admin.listen && c.http.listen.port() != 0 {
         refuse("admin.listen", "must differ from http.listen".into());
     }

@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
     key("rollout.percent", Int(0, 100)),
     key("replica.heartbeat_seconds", Int(1, 60)),
     key("replica.dead_after_seconds", Int(2, 600)),
-    key("replica.join_wait_seconds", Int(0, 600)),
+    key("replica.join_wait_seconds", Int(1, 600)),
     key("log.filter", Text),
     key("log.format", Choice(&["auto", "json", "human"])),
 ];

@@ -155,6 +155,8 @@ fn impossible_values_are_refused_with_key_and_range() {
         ("VZ_SYNC_LOG__FILTER", "vz_sync=loud", "log.filter", "info,vz_sync=debug"),
         ("VZ_SYNC_PLATFORM__RESULT_CODES", "3=auth", "platform.result_codes", "in a file"),
         ("VZ_SYNC_REPLICA__DEAD_AFTER_SECONDS", "9", "replica.dead_after_seconds", "= 10"),
+        ("VZ_SYNC_REPLICA__JOIN_WAIT_SECONDS", "15", "replica.join_wait_seconds", "less than"),
+        ("VZ_SYNC_REPLICA__JOIN_WAIT_SECONDS", "5", "replica.join_wait_seconds", "more than"),
     ];
     for (name, value, key, hint) in cases {
         let error = refused(&[(name, value)]);

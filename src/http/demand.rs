@@ -61,14 +61,14 @@ pub async fn facts(
     let wait = patience.wait.map_or(Duration::ZERO, |wait| wait.0);
     if wait.is_zero() {
         if api.may_demand(key) {
-            ask(api, key, mode(&facts)).await;
+            ask(api, key, mode(api, &facts).await).await;
         }
         return Ok(facts);
     }
     let deadline = Instant::now() + wait;
     // Subscribed before asking, so the end of a quick run is not missed.
     let mut events = api.engine.subscribe(team).await?;
-    if api.may_demand(key) && !ask(api, key, mode(&facts)).await {
+    if api.may_demand(key) && !ask(api, key, mode(api, &facts).await).await {
         return Ok(facts);
     }
     let mut facts = read(api, team, tables).await?;
@@ -115,26 +115,33 @@ fn demand_if_stale(api: &ApiState, facts: &[FreshnessFacts]) {
     let stale =
         facts.iter().find(|table| judge(table).stale_reason.is_some_and(Reason::can_be_helped));
     let Some(stale) = stale else { return };
-    let (key, mode) = (stale.scope.key, mode(facts));
+    let key = stale.scope.key;
     if api.may_demand(key) {
-        let api = api.clone();
-        tokio::spawn(async move { ask(&api, key, mode).await });
+        let (api, facts) = (api.clone(), facts.to_vec());
+        tokio::spawn(async move { ask(&api, key, mode(&api, &facts).await).await });
     }
 }
 
-/// A delta where a delta can help. Nodes that stayed behind after a delta that
-/// succeeded need a full; before the first listing the run chooses.
-fn mode(facts: &[FreshnessFacts]) -> Option<Mode> {
+/// A delta where a delta can help: it lists the outlines, since a reader wants
+/// a younger answer. Nodes that stayed behind when a delta moved their
+/// environments need a full; before the first listing the run chooses.
+async fn mode(api: &ApiState, facts: &[FreshnessFacts]) -> Option<Mode> {
     if facts.iter().any(|table| table.verified_at.is_none()) {
         return None;
     }
-    let left_behind = facts.iter().any(|table| {
+    let nodes = facts.iter().find(|table| {
         table.data_type == DataType::Nodes
             && table.scope.last_mode == Some(Mode::Delta)
-            && table.scope.last_success_at > table.verified_at
             && judge(table).is_stale()
     });
-    Some(if left_behind { Mode::Full } else { Mode::Delta })
+    let Some(nodes) = nodes else { return Some(Mode::Delta) };
+    let environments = [DataType::Environments];
+    let environments = api.ports.reads.freshness(nodes.scope.key.team, &environments).await;
+    // Without an answer the dearer mode is the one that helps for sure.
+    let together = environments.is_ok_and(|facts| {
+        facts.first().is_some_and(|table| table.verified_at <= nodes.verified_at)
+    });
+    Some(if together { Mode::Delta } else { Mode::Full })
 }
 
 /// Passes a demand on. `false` when no run is to be expected.

@@ -51,12 +51,13 @@ impl Default for Intervals {
     }
 }
 
-/// Jitter on the time after a success, as a share of the interval.
-const JITTER: f64 = 0.05;
+/// Default jitter on the time after a success, as a share of the interval
+/// either way.
+pub const JITTER: f64 = 0.05;
 
-/// A slot nearer than this share of the interval was served by the run that
-/// just succeeded: the jitter may have brought it forward.
-const SERVED: f64 = 2.0 * JITTER;
+/// A slot nearer than the jitter and this share of the interval was served by
+/// the run that just succeeded: the jitter may have brought it forward.
+const SERVED: f64 = 0.05;
 
 /// The scope's place in the interval, from 0 up to but excluding `interval`.
 /// Uniform over scopes and the same for ever.
@@ -79,33 +80,36 @@ pub fn next_slot(key: ScopeKey, interval: Duration, after: OffsetDateTime) -> Of
     OffsetDateTime::from_unix_timestamp_nanos(slot).unwrap_or(after + interval)
 }
 
-/// Due times after a run succeeded. A full also resets the delta. `random` is
-/// a fraction in `[0, 1)`.
+/// Due times after a run succeeded. A full also resets the delta. `jitter` is
+/// a share of the interval either way, `random` a fraction in `[0, 1)`.
 pub fn after_success(
     key: ScopeKey,
     intervals: &Intervals,
+    jitter: f64,
     due: &DueTimes,
     mode: Mode,
     now: OffsetDateTime,
     random: f64,
 ) -> DueTimes {
-    let delta = after_run(key, intervals.delta, now, random);
+    let after = |interval| after_run(key, interval, jitter, now, random);
+    let delta = after(intervals.delta);
     match mode {
-        Mode::Full => DueTimes { full: after_run(key, intervals.full, now, random), delta },
+        Mode::Full => DueTimes { full: after(intervals.full), delta },
         Mode::Delta => DueTimes { full: due.full, delta },
     }
 }
 
 /// The next slot that is not served yet, with jitter; always in the future and
-/// at most 1.05 intervals away.
+/// at most an interval and its jitter away.
 fn after_run(
     key: ScopeKey,
     interval: Duration,
+    jitter: f64,
     now: OffsetDateTime,
     random: f64,
 ) -> OffsetDateTime {
-    let slot = next_slot(key, interval, now + interval.mul_f64(SERVED));
-    let reach = interval.mul_f64(JITTER);
+    let slot = next_slot(key, interval, now + interval.mul_f64(jitter + SERVED));
+    let reach = interval.mul_f64(jitter);
     let jittered = slot - reach + (reach * 2).mul_f64(random.clamp(0.0, 1.0));
     jittered.min(now + interval + reach)
 }
@@ -128,20 +132,6 @@ pub fn choose_mode(
     };
     let mode = requested.max(own)?;
     Some(if last_full_at.is_none() { Mode::Full } else { mode })
-}
-
-/// The time over which a backlog is spread after downtime: as long as it takes
-/// at the measured rate (states per second), but never past the interval.
-pub fn catch_up_window(interval: Duration, backlog: u64, rate: f64) -> Duration {
-    if rate <= 0.0 || !rate.is_finite() {
-        return interval;
-    }
-    Duration::try_from_secs_f64(backlog as f64 / rate).unwrap_or(interval).min(interval)
-}
-
-/// When a state that fell due during downtime gets its one catch-up.
-pub fn catch_up_at(key: ScopeKey, now: OffsetDateTime, window: Duration) -> OffsetDateTime {
-    now + phase(key, window)
 }
 
 #[cfg(test)]
@@ -192,33 +182,39 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_is_worked_off_at_the_measured_rate() {
-        assert_eq!(catch_up_window(HOUR, 100, 10.0), Duration::from_secs(10));
-        assert_eq!(catch_up_window(HOUR, 1_000_000, 10.0), HOUR);
-        assert_eq!(catch_up_window(HOUR, 100, 0.0), HOUR);
-        assert_eq!(catch_up_window(HOUR, 100, f64::NAN), HOUR);
+    fn without_jitter_runs_keep_to_their_slots() {
+        let (intervals, before) = (Intervals::default(), DueTimes::at_once(NOW));
+        let due = after_success(key(7), &intervals, 0.0, &before, Mode::Full, NOW, 0.9);
+        assert_eq!(due.full, next_slot(key(7), intervals.full, NOW + intervals.full / 20));
     }
 
     proptest! {
         #[test]
         fn the_next_time_is_ahead_and_within_reach(
             team: i64, at in 0..10_000_000_i64, minutes in 1..1440_u64, random in 0.0..1.0_f64,
+            jitter in 0.0..=0.5_f64,
         ) {
             let now = NOW + Duration::from_millis(at as u64 * 100);
             let interval = Duration::from_secs(minutes * 60);
             let intervals = Intervals { full: interval, delta: interval / 2 };
             let before = DueTimes::at_once(now);
-            let due = after_success(key(team), &intervals, &before, Mode::Full, now, random);
+            let next = |before, mode| {
+                after_success(key(team), &intervals, jitter, before, mode, now, random)
+            };
+            let due = next(&before, Mode::Full);
+            let latest = |interval: Duration| now + interval.mul_f64(1.0 + jitter + 1e-6);
             prop_assert!(due.full > now + interval.mul_f64(0.049));
-            prop_assert!(due.full <= now + interval.mul_f64(1.05) + Duration::from_micros(1));
+            prop_assert!(due.full <= latest(interval));
             prop_assert!(due.delta > now);
-            prop_assert!(due.delta <= now + interval.mul_f64(0.525) + Duration::from_micros(1));
-            let due = after_success(key(team), &intervals, &due, Mode::Delta, now, random);
+            prop_assert!(due.delta <= latest(interval / 2));
+            let due = next(&due, Mode::Delta);
             prop_assert!(due.full > now, "a delta leaves the full where it was");
         }
 
         #[test]
-        fn runs_on_time_come_once_an_interval(team: i64, seed in 0.0..1.0_f64) {
+        fn runs_on_time_come_once_an_interval(
+            team: i64, seed in 0.0..1.0_f64, jitter in 0.0..=0.2_f64,
+        ) {
             let intervals = Intervals::default();
             let mut due = DueTimes::at_once(NOW);
             let mut runs = 0;
@@ -226,7 +222,7 @@ mod tests {
             while due.full < NOW + HOUR * 24 {
                 let now = due.full + Duration::from_secs(2);
                 random = (random * 7.0 + 0.37).fract();
-                due = after_success(key(team), &intervals, &due, Mode::Full, now, random);
+                due = after_success(key(team), &intervals, jitter, &due, Mode::Full, now, random);
                 runs += 1;
             }
             prop_assert!((24..=26).contains(&runs), "{runs} fulls a day");

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod baseline;
 pub mod cadence;
 pub mod canonical;
+pub mod catch_up;
 pub mod diff;
 pub mod event;
 pub mod failure;
@@ -20,6 +21,7 @@ pub mod retry;
 pub mod scope;
 pub mod snapshot;
 pub mod status;
+pub mod worth;
 
 pub use baseline::{Baseline, RowFlags, Shortcuts, StoredRow};
 pub use event::{Event, EventBody};

@@ -25,6 +25,13 @@ impl Completeness {
         matches!(self, Self::Complete)
     }
 
+    /// Whether nodes that an environment's own answer lacks have left it: that
+    /// answer is the whole list of them, also where environments were not
+    /// listed.
+    pub const fn judges_nodes(&self) -> bool {
+        matches!(self, Self::Complete | Self::Partial(PartialReason::NotListed))
+    }
+
     /// Keeps the first doubt: once partial, a listing stays so.
     pub fn and(self, other: Self) -> Self {
         match self {
@@ -54,6 +61,8 @@ pub enum PartialReason {
     PageMissing,
     /// The adapter's own limits cut it short.
     LimitReached,
+    /// Nothing was listed: only what the action history names was asked for.
+    NotListed,
 }
 
 impl PartialReason {
@@ -68,6 +77,7 @@ impl PartialReason {
             Self::ContradictedByProbe => "contradicted_by_probe",
             Self::PageMissing => "page_missing",
             Self::LimitReached => "limit_reached",
+            Self::NotListed => "not_listed",
         }
     }
 }

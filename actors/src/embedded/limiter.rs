@@ -55,20 +55,21 @@ pub struct EmbeddedLimiter {
 /// What the replica may spend at present.
 struct Share {
     live_replicas: u32,
+    until: Instant,
     platforms: Buckets<PlatformId>,
     teams: Buckets<TeamId>,
 }
 
 impl EmbeddedLimiter {
-    /// Starts with empty buckets and a share of one in `live_replicas`.
-    pub fn new(rates: Rates, live_replicas: u32) -> Self {
-        Self { rates, share: Mutex::new(Share::new(rates, live_replicas)) }
+    /// Grants nothing until it has a share.
+    pub fn new(rates: Rates) -> Self {
+        Self { rates, share: Mutex::new(Share::new(rates, 0, Instant::now())) }
     }
 
     /// Takes one token of each bucket, or none and says how long to wait.
     fn try_take(&self, platform: PlatformId, team: TeamId) -> Result<(), Wait> {
         let share = locked(&self.share);
-        if share.live_replicas == 0 {
+        if !share.is_lent() {
             return Err(Wait::Stopped);
         }
         let wait = share.platforms.wait(&platform).max(share.teams.wait(&team));
@@ -107,21 +108,28 @@ impl Limiter for EmbeddedLimiter {
         }
     }
 
-    fn share(&self, live_replicas: u32) {
+    fn share(&self, live_replicas: u32, until: Instant) {
         let mut share = locked(&self.share);
-        if share.live_replicas != live_replicas {
-            *share = Share::new(self.rates, live_replicas);
+        if share.live_replicas == live_replicas && share.is_lent() {
+            share.until = until;
+        } else {
+            *share = Share::new(self.rates, live_replicas, until);
         }
     }
 }
 
 impl Share {
-    fn new(rates: Rates, live_replicas: u32) -> Self {
+    fn new(rates: Rates, live_replicas: u32, until: Instant) -> Self {
         Self {
             live_replicas,
+            until,
             platforms: Buckets::new(rates.platform, rates.burst, live_replicas),
             teams: Buckets::new(rates.team, rates.burst, live_replicas),
         }
+    }
+
+    fn is_lent(&self) -> bool {
+        self.live_replicas > 0 && Instant::now() < self.until
     }
 }
 
@@ -234,10 +242,17 @@ mod tests {
 
     const P: PlatformId = PlatformId(1);
     const MINUTE: Duration = Duration::from_mins(1);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn limiter(platform: f64, team: f64, burst: u32) -> EmbeddedLimiter {
         let burst = NonZeroU32::new(burst).unwrap();
-        EmbeddedLimiter::new(Rates { platform: Some(platform), team: Some(team), burst }, 1)
+        lent(Rates { platform: Some(platform), team: Some(team), burst })
+    }
+
+    fn lent(rates: Rates) -> EmbeddedLimiter {
+        let limiter = EmbeddedLimiter::new(rates);
+        limiter.share(1, Instant::now() + HOUR);
+        limiter
     }
 
     async fn granted_in(limiter: &EmbeddedLimiter, team: TeamId, period: Duration) -> u32 {
@@ -253,7 +268,7 @@ mod tests {
     async fn the_narrower_limit_rules_and_the_share_divides_it() {
         let limiter = limiter(10.0, 2.0, 1);
         assert_eq!(granted_in(&limiter, TeamId(1), Duration::from_secs(10)).await, 20);
-        limiter.share(4);
+        limiter.share(4, Instant::now() + HOUR);
         assert_eq!(granted_in(&limiter, TeamId(1), Duration::from_secs(10)).await, 5);
     }
 
@@ -270,12 +285,12 @@ mod tests {
     async fn a_changed_share_starts_empty_and_an_equal_one_changes_nothing() {
         let limiter = limiter(1.0, 1.0, 5);
         tokio::time::advance(MINUTE).await;
-        limiter.share(1);
+        limiter.share(1, Instant::now() + HOUR);
         for _ in 0..5 {
             limiter.acquire(P, TeamId(1), Duration::ZERO).await.expect("the bucket had filled");
         }
         tokio::time::advance(MINUTE).await;
-        limiter.share(2);
+        limiter.share(2, Instant::now() + HOUR);
         let refused = limiter.acquire(P, TeamId(1), Duration::ZERO).await;
         assert_eq!(refused, Err(RateWait { retry_in: Duration::from_secs(2) }));
     }
@@ -283,11 +298,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_share_stops_everything() {
         let limiter = limiter(1000.0, 1000.0, 100);
-        limiter.share(0);
+        limiter.share(0, Instant::now() + HOUR);
         tokio::time::advance(MINUTE).await;
         assert!(limiter.acquire(P, TeamId(1), MINUTE).await.is_err());
-        limiter.share(1);
+        limiter.share(1, Instant::now() + HOUR);
         assert!(limiter.acquire(P, TeamId(1), MINUTE).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_ends_by_itself_and_the_next_starts_empty() {
+        let limiter = limiter(1.0, 1.0, 5);
+        limiter.share(1, Instant::now() + MINUTE);
+        tokio::time::advance(MINUTE - Duration::from_millis(1)).await;
+        limiter.acquire(P, TeamId(1), Duration::ZERO).await.expect("still lent");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let refused = limiter.acquire(P, TeamId(1), MINUTE).await;
+        assert_eq!(refused, Err(RateWait { retry_in: STOPPED_RETRY }));
+        limiter.share(1, Instant::now() + MINUTE);
+        let refused = limiter.acquire(P, TeamId(1), Duration::ZERO).await;
+        assert_eq!(refused, Err(RateWait { retry_in: Duration::from_secs(1) }));
+        // Who waits for its turn does not outlast the share either.
+        limiter.share(1, Instant::now() + Duration::from_millis(500));
+        assert!(limiter.acquire(P, TeamId(1), MINUTE).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -304,7 +336,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_limit_never_waits() {
         let rates = Rates { platform: None, team: None, ..Rates::default() };
-        let limiter = EmbeddedLimiter::new(rates, 1);
+        let limiter = lent(rates);
         for _ in 0..10_000 {
             limiter.acquire(P, TeamId(1), Duration::ZERO).await.unwrap();
         }

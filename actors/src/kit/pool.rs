@@ -24,6 +24,9 @@ use super::slot::{Next, Slot, Stage, TypedSeat};
 use super::task::TimerHandle;
 use super::view::ExitCause;
 
+/// Into how many parts a full pool is thought divided: one part makes room at once.
+const EVICTED_AT_ONCE: usize = 16;
+
 /// The actor that owns the children.
 pub struct Pool<K: PoolKey, B: Behaviour> {
     args: PoolArgs<K, B>,
@@ -160,7 +163,7 @@ impl<K: PoolKey, B: Behaviour> Pool<K, B> {
         self.follow(key, Next::Start, ctx).await;
     }
 
-    /// Whether one more child may live; stops the longest idle one if need be.
+    /// Whether one more child may live; stops the longest idle ones if need be.
     async fn make_room(&mut self, ctx: &Context<Self>) -> bool {
         let max_live = self.args.settings.max_live;
         // A child that stops on its own soon does not count, a backlog of stops does.
@@ -173,12 +176,19 @@ impl<K: PoolKey, B: Behaviour> Pool<K, B> {
         }
         let idle = self.members.iter().filter_map(|(key, member)| {
             let idle = member.slot.is_live().then(|| member.slot.vitals().idle_for())?;
-            idle.map(|idle| (idle, key))
+            idle.map(|idle| (idle, key.clone()))
         });
-        let Some((_, key)) = idle.max_by_key(|(idle, _)| *idle) else { return false };
-        let key = key.clone();
-        self.stop_member(&key, true, ctx).await;
-        true
+        let mut idle: Vec<_> = idle.collect();
+        // A few at once: looking at thousands for each newcomer would cost more than the newcomer.
+        let few = (max_live / EVICTED_AT_ONCE).max(1);
+        if idle.len() > few {
+            idle.select_nth_unstable_by(few - 1, |(one, _), (other, _)| other.cmp(one));
+            idle.truncate(few);
+        }
+        for (_, key) in &idle {
+            self.stop_member(key, true, ctx).await;
+        }
+        !idle.is_empty()
     }
 
     async fn passivate(&mut self, ctx: &Context<Self>) {

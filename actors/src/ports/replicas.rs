@@ -12,7 +12,8 @@ use crate::domain::{ReplicaId, RunId, ScopeKey};
 /// The replicas of one installation.
 #[async_trait]
 pub trait Replicas: Send + Sync + 'static {
-    /// Writes or refreshes this replica's row, and tells who else is alive.
+    /// Writes or refreshes this replica's row, and tells who else is alive. Of
+    /// replicas that join at once at most one finds itself alone.
     async fn heartbeat(&self, me: &ReplicaInfo, dead_after: Duration) -> PortResult<Fleet>;
 
     /// Frees every lease whose owner's heartbeat is older than `dead_after`

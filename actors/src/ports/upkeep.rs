@@ -19,6 +19,8 @@ pub struct Retention {
     pub changes: Duration,
     /// Job logs.
     pub job_logs: Duration,
+    /// Quarantined elements that were not seen again.
+    pub quarantine: Duration,
     /// Idempotency keys.
     pub idempotency_keys: Duration,
     /// Rows of removed teams.
@@ -35,6 +37,7 @@ impl Default for Retention {
             outbox: Duration::from_secs(7 * DAY),
             changes: Duration::from_secs(90 * DAY),
             job_logs: Duration::from_secs(90 * DAY),
+            quarantine: Duration::from_secs(30 * DAY),
             idempotency_keys: Duration::from_secs(DAY),
             removed_teams: Duration::from_secs(30 * DAY),
             replicas: Duration::from_secs(DAY),
@@ -65,6 +68,8 @@ pub struct Tidied {
     pub changes: u64,
     /// Job logs removed.
     pub job_logs: u64,
+    /// Quarantined elements removed.
+    pub quarantine: u64,
     /// Idempotency keys removed.
     pub idempotency_keys: u64,
     /// Tickets removed.

@@ -31,9 +31,12 @@ pub(super) async fn full(run: &Run) -> Result<Apply, WorkError> {
     let absence = planner.finish(listing.completeness);
     // A full is the truth at the moment it was asked for: the next delta
     // reads the history from there.
+    let asked_at = Some(run.database_time(listing.sent_at));
     let cursor = Cursor {
-        history_until: Some(run.database_time(listing.sent_at)),
+        history_until: asked_at,
         tracking_refused: run.lease.cursor.as_ref().is_some_and(|cursor| cursor.tracking_refused),
+        listed_at: asked_at,
+        full_ms: Some(listing.sent_at.elapsed().as_millis() as u64),
     };
     let planned = Planning {
         baseline: &baseline,
@@ -80,6 +83,7 @@ impl Planning<'_> {
         }
         let written = writer.finish().await?;
         let complete = completeness.is_complete();
+        let doubt = schedule::doubt(run, &completeness);
         let nodes_complete = complete && absence.nodes_completeness.is_complete();
         let (mut environment_counts, mut node_counts) =
             (absence.environment_counts, absence.node_counts);
@@ -96,9 +100,9 @@ impl Planning<'_> {
             lease: run.lease.name,
             mode: self.mode,
             sent_at: self.sent_at,
-            doubt: schedule::doubt(run, &completeness),
             body: self.body.filter(|_| complete),
-            cursor: complete.then_some(self.cursor).or_else(|| run.lease.cursor.clone()),
+            cursor: if doubt.is_none() { Some(self.cursor) } else { run.lease.cursor.clone() },
+            doubt,
             completeness,
             tables: vec![
                 TableApply {

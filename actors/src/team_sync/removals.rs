@@ -30,8 +30,7 @@ pub(super) async fn judge(
     if question.needs_account_check() {
         let account = run.patiently(|| run.parts.ports.platform.account(&run.access)).await?;
         if run.lease.owner_uid != Some(account.uid) {
-            let doubt = Completeness::Partial(PartialReason::AccountMismatch);
-            absence.completeness = absence.completeness.clone().and(doubt);
+            absence.completeness = Completeness::Partial(PartialReason::AccountMismatch);
             question = removal::question(&rules, baseline, absence, now);
         }
     }

@@ -220,8 +220,7 @@ impl Attempt {
             armed: true,
         };
         if let Some(at) = lease.dispatched_at {
-            measured
-                .note_queue_wait(Duration::try_from(lease.database_now - at).unwrap_or_default());
+            measured.note_lease(Duration::try_from(lease.database_now - at).unwrap_or_default());
         }
         self.take_lock(&lease).await;
         info!(

@@ -27,13 +27,18 @@ pub(super) fn next_due(run: &Run, mode: Mode) -> DueTimes {
     let lease = &run.lease;
     let random = run.parts.ports.entropy.fraction();
     let (key, now) = (lease.name.key, run.database_now());
-    cadence::after_success(key, &lease.intervals, &lease.due, mode, now, random)
+    let jitter = run.parts.settings.jitter;
+    cadence::after_success(key, &lease.intervals, jitter, &lease.due, mode, now, random)
 }
 
 /// A partial listing is written and tried again: soon when it was cut short,
-/// at the delta's pace when the answer itself is doubtful.
+/// at the delta's pace when the answer itself is doubtful. One that was not
+/// meant to be complete is not doubted.
 pub(super) fn doubt(run: &Run, completeness: &Completeness) -> Option<Doubt> {
     let Completeness::Partial(reason) = completeness else { return None };
+    if *reason == PartialReason::NotListed {
+        return None;
+    }
     let passing = matches!(
         reason,
         PartialReason::Truncated | PartialReason::PageMissing | PartialReason::LimitReached

@@ -15,7 +15,7 @@ use crate::domain::{
     Class, DataType, ExternalId, JobId, ReplicaId, RunId, Scope, ScopeKey, TeamId,
 };
 use crate::ports::replicas::ReplicaInfo;
-use crate::ports::store::{Change, LeaseAsk, SyncRequest, Upsert, UpsertKind};
+use crate::ports::store::{Change, ClaimAsk, LeaseAsk, Room, SyncRequest, Upsert, UpsertKind};
 use crate::ports::teams::NewTeam;
 
 /// The owner whose environments the fixtures describe.
@@ -26,6 +26,8 @@ pub const LEASE_TTL: Duration = Duration::from_mins(3);
 pub const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// Default re-dispatch delay.
 pub const REDISPATCH: Duration = Duration::from_mins(1);
+/// A claim of everything that is due.
+pub const CLAIM: ClaimAsk = ClaimAsk { limit: 1000, room: Room::FREE, redispatch: REDISPATCH };
 
 /// sha256 of a payload.
 pub fn version_of(payload: &str) -> SourceVersion {

@@ -1,5 +1,6 @@
 //! A replica's line to the store and to the lock, which can be cut: what a
-//! dead process or a lost network looks like from the other side.
+//! dead process or a lost network looks like from the other side. Stalled, it
+//! swallows heartbeats without an answer, as a half-open connection does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::domain::{
     Baseline, DataType, ExternalId, HoldId, JobId, ReplicaId, RunId, ScopeKey, SourceVersion,
@@ -17,8 +19,8 @@ use crate::ports::due_queue::DueEntry;
 use crate::ports::lock::{Acquired, Holder, Lock};
 use crate::ports::replicas::{Fleet, Freed, ReplicaInfo, ReplicaView, Replicas};
 use crate::ports::store::{
-    Applied, Apply, ArchivedSite, LeaseAnswer, LeaseAsk, LeaseRef, Requested, Settled, Settlement,
-    Store, SyncRequest, Upsert,
+    Applied, Apply, ArchivedSite, ClaimAsk, LeaseAnswer, LeaseAsk, LeaseRef, Requested, Settled,
+    Settlement, Store, SyncRequest, Upsert,
 };
 use crate::ports::{PortError, PortResult};
 
@@ -28,12 +30,13 @@ pub struct Line {
     store: MemoryStore,
     lock: Arc<EmbeddedLock>,
     cut: Arc<AtomicBool>,
+    stalled: watch::Sender<bool>,
 }
 
 impl Line {
     /// A line that works.
     pub fn new(store: MemoryStore, lock: Arc<EmbeddedLock>) -> Self {
-        Self { store, lock, cut: Arc::default() }
+        Self { store, lock, cut: Arc::default(), stalled: watch::Sender::new(false) }
     }
 
     /// Nothing gets through until it is mended.
@@ -41,9 +44,15 @@ impl Line {
         self.cut.store(true, Ordering::Release);
     }
 
+    /// Heartbeats get no answer until it is mended.
+    pub fn stall(&self) {
+        self.stalled.send_replace(true);
+    }
+
     /// Everything gets through again.
     pub fn mend(&self) {
         self.cut.store(false, Ordering::Release);
+        self.stalled.send_replace(false);
     }
 
     fn check(&self, service: &'static str) -> PortResult<()> {
@@ -64,8 +73,8 @@ impl Line {
 
 #[async_trait]
 impl Store for Line {
-    async fn claim(&self, limit: u32, redispatch: Duration) -> PortResult<Vec<DueEntry>> {
-        self.store()?.claim(limit, redispatch).await
+    async fn claim(&self, ask: &ClaimAsk) -> PortResult<Vec<DueEntry>> {
+        self.store()?.claim(ask).await
     }
 
     async fn request(&self, request: &SyncRequest) -> PortResult<Requested> {
@@ -160,6 +169,8 @@ impl Store for Line {
 #[async_trait]
 impl Replicas for Line {
     async fn heartbeat(&self, me: &ReplicaInfo, dead_after: Duration) -> PortResult<Fleet> {
+        // The sender is ours, so waiting cannot fail.
+        let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
         self.store()?.heartbeat(me, dead_after).await
     }
 

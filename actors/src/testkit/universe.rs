@@ -143,7 +143,7 @@ impl Universe {
     pub async fn start_replica(&mut self) -> usize {
         let number = self.replicas.len() as u64;
         let line = Line::new(self.store.clone(), Arc::clone(&self.lock));
-        let limiter = Arc::new(EmbeddedLimiter::new(self.rates, 1));
+        let limiter = Arc::new(EmbeddedLimiter::new(self.rates));
         let store = Arc::new(self.store.clone());
         let ports = Ports {
             store: Arc::new(line.clone()),

@@ -39,7 +39,7 @@ async fn simulate(seed: u64, length: Duration) -> Day {
         settings.outbox_poll = secs(10);
         settings.gates_every = secs(60);
         settings.heartbeat = secs(60);
-        settings.heartbeat_late = secs(120);
+        settings.join_wait = secs(120);
         settings.dead_after = secs(180);
     });
     for team in 1..=TEAMS {

@@ -20,12 +20,13 @@ mod embedded {
 }
 
 /// The way back of each migration, by version.
-const DOWN: [(i32, &str); 5] = [
+const DOWN: [(i32, &str); 6] = [
     (1, include_str!("../../../migrations/V1__teams.down.sql")),
     (2, include_str!("../../../migrations/V2__sync_states.down.sql")),
     (3, include_str!("../../../migrations/V3__mirror.down.sql")),
     (4, include_str!("../../../migrations/V4__events.down.sql")),
     (5, include_str!("../../../migrations/V5__api_views.down.sql")),
+    (6, include_str!("../../../migrations/V6__claim_orders.down.sql")),
 ];
 
 /// Any number will do, as long as nothing else in the database locks it.

@@ -27,11 +27,9 @@ impl PgReplicas {
     pub const fn new(pool: Pool) -> Self {
         Self { pool }
     }
-}
 
-#[async_trait]
-impl Replicas for PgReplicas {
-    async fn heartbeat(&self, me: &ReplicaInfo, dead_after: Duration) -> PortResult<Fleet> {
+    /// Who is alive, and whether this replica was not among them before.
+    async fn beat(&self, me: &ReplicaInfo, dead_after: Duration) -> PortResult<(Fleet, bool)> {
         let permits = i32::try_from(me.permits).unwrap_or(i32::MAX);
         let found = row(
             &self.pool,
@@ -40,10 +38,21 @@ impl Replicas for PgReplicas {
         )
         .await?
         .ok_or_else(|| refused("the heartbeat answered nothing"))?;
-        Ok(Fleet {
+        let fleet = Fleet {
             replicas: count(get(&found, "replicas")?),
             permits: count(get(&found, "permits")?),
-        })
+        };
+        Ok((fleet, get(&found, "joined")?))
+    }
+}
+
+#[async_trait]
+impl Replicas for PgReplicas {
+    async fn heartbeat(&self, me: &ReplicaInfo, dead_after: Duration) -> PortResult<Fleet> {
+        let (fleet, joined) = self.beat(me, dead_after).await?;
+        // Two that join at once do not see each other's uncommitted rows. A
+        // look after the commit does: at least the later one of them.
+        if joined { Ok(self.beat(me, dead_after).await?.0) } else { Ok(fleet) }
     }
 
     async fn reap(&self, dead_after: Duration) -> PortResult<Vec<Freed>> {

@@ -84,6 +84,7 @@ impl Session {
             outbox: self.old("sync_outbox", "created_at", keep.outbox).await?,
             changes: self.changes(keep.changes).await?,
             job_logs: self.job_logs(keep.job_logs).await?,
+            quarantine: self.old("vz_sync_quarantine", "last_seen_at", keep.quarantine).await?,
             idempotency_keys: self
                 .old("idempotency_keys", "created_at", keep.idempotency_keys)
                 .await?,

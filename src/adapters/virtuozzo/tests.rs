@@ -59,7 +59,7 @@ impl Limiter for Around {
         Ok(())
     }
 
-    fn share(&self, _: u32) {}
+    fn share(&self, _: u32, _: tokio::time::Instant) {}
 }
 
 #[async_trait]

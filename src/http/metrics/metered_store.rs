@@ -17,8 +17,8 @@ use vz_sync_actors::domain::{
 use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::due_queue::DueEntry;
 use vz_sync_actors::ports::store::{
-    Applied, Apply, ArchivedSite, Ending, LeaseAnswer, LeaseAsk, LeaseRef, Requested, Settled,
-    Settlement, Store, SyncRequest, Upsert, UpsertKind, Upserts,
+    Applied, Apply, ArchivedSite, ClaimAsk, Ending, LeaseAnswer, LeaseAsk, LeaseRef, Requested,
+    Settled, Settlement, Store, SyncRequest, Upsert, UpsertKind, Upserts,
 };
 
 use super::Metrics;
@@ -140,8 +140,8 @@ fn word(kind: UpsertKind) -> &'static str {
 
 #[async_trait]
 impl Store for MeteredStore {
-    async fn claim(&self, limit: u32, redispatch: Duration) -> PortResult<Vec<DueEntry>> {
-        self.inner.claim(limit, redispatch).await
+    async fn claim(&self, ask: &ClaimAsk) -> PortResult<Vec<DueEntry>> {
+        self.inner.claim(ask).await
     }
 
     async fn request(&self, request: &SyncRequest) -> PortResult<Requested> {

@@ -241,7 +241,7 @@ impl World {
             outbox: store.clone(),
             replicas: store.clone(),
             platforms: store.clone(),
-            limiter: Arc::new(EmbeddedLimiter::new(rates, 1)),
+            limiter: Arc::new(EmbeddedLimiter::new(rates)),
             platform: platform.clone(),
             credentials: store.clone(),
             upkeep: store.clone(),

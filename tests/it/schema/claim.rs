@@ -6,9 +6,12 @@ use tokio_postgres::Client;
 
 const CLAIM: &str = include_str!("../../../src/adapters/postgres/sql/claim_due.sql");
 
+/// Room for all.
+const FREE: i64 = 1_000_000;
+
 /// Claims and returns (team, scope, class), in the order of the answer.
 async fn claim(client: &Client, batch: i64) -> Vec<(i64, String, i16)> {
-    let rows = client.query(CLAIM, &[&batch, &60.0_f64]).await.unwrap();
+    let rows = client.query(CLAIM, &[&batch, &60.0_f64, &FREE, &FREE]).await.unwrap();
     rows.iter().map(|row| (row.get("team_id"), row.get("scope"), row.get("class"))).collect()
 }
 
@@ -23,23 +26,34 @@ async fn a_claim_of_a_thousand_among_a_hundred_thousand_uses_the_indexes() {
     seed(&client, 33_334).await;
     run(&client, "ANALYZE").await;
     let generic = format!(
-        "SET plan_cache_mode = force_generic_plan; PREPARE claim (int8, float8) AS {CLAIM}"
+        "SET plan_cache_mode = force_generic_plan; PREPARE claim (int8, float8, int8, int8) AS {CLAIM}"
     );
     run(&client, &generic).await;
-    let explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim (1000, 60)";
-    let plan: serde_json::Value = client.query_one(explain, &[]).await.unwrap().get(0);
+    let claim = async |room: &str| -> (serde_json::Value, Vec<String>, f64) {
+        let explain =
+            format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim (1000, 60, {room})");
+        let plan: serde_json::Value = client.query_one(&explain, &[]).await.unwrap().get(0);
+        let mut scans = Vec::new();
+        collect(&plan[0]["Plan"], &mut scans);
+        scans.retain(|(table, ..)| table == "vz_sync_states");
+        let read = scans.iter().map(|(_, _, rows)| rows).sum();
+        let kinds = scans.into_iter().map(|(_, kind, _)| kind).collect();
+        (plan[0]["Plan"].clone(), kinds, read)
+    };
+    let indexes = ["Index Scan"; 4].into_iter().chain(["Tid Scan"; 2]).collect::<Vec<_>>();
 
-    let mut scans = Vec::new();
-    collect(&plan[0]["Plan"], &mut scans);
-    let states: Vec<_> = scans.iter().filter(|(table, ..)| table == "vz_sync_states").collect();
-    let kinds: Vec<_> = states.iter().map(|(_, kind, _)| kind.as_str()).collect();
-    assert_eq!(kinds, ["Index Scan", "Index Scan", "Tid Scan", "Tid Scan"], "{plan:#}");
-    let read: f64 = states.iter().map(|(_, _, rows)| rows).sum();
+    // The backlog is of states that were never loaded: no room for them, none is read.
+    let (plan, kinds, read) = claim("1000, 0").await;
+    assert_eq!(kinds, indexes, "{plan:#}");
+    assert!(read <= 0.0, "a lane without room is not read; read {read}");
+
+    let (plan, kinds, read) = claim("1000, 1000").await;
+    assert_eq!(kinds, indexes, "{plan:#}");
     assert!(
         read <= 4_000.0,
-        "1,000 per platform and index, then the 1,000 claimed twice by address; read {read}"
+        "1,000 per platform, then the 1,000 claimed twice by address; read {read}"
     );
-    assert_eq!(plan[0]["Plan"]["Actual Rows"].as_f64(), Some(1000.0));
+    assert_eq!(plan["Actual Rows"].as_f64(), Some(1000.0));
 }
 
 /// (table, kind, rows read) of every scan of a table.

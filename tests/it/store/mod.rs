@@ -31,9 +31,7 @@ use vz_sync_actors::ports::store::{
     Apply, DueTimes, Lease, LeaseAnswer, Store, TableApply, Upsert, Upserts,
 };
 use vz_sync_actors::ports::teams::{Rollout, Teams as _};
-use vz_sync_actors::testkit::fixtures::{
-    DEAD_AFTER, OWNER_UID, REDISPATCH, lease_ask, replica, team,
-};
+use vz_sync_actors::testkit::fixtures::{CLAIM, DEAD_AFTER, OWNER_UID, lease_ask, replica, team};
 
 use crate::support::postgres::TestDatabase;
 
@@ -80,7 +78,7 @@ impl Ground {
 
     /// The scope's queued job, claimed.
     async fn claim(&self, key: ScopeKey) -> JobId {
-        let claimed = self.store.claim(1000, REDISPATCH).await.unwrap();
+        let claimed = self.store.claim(&CLAIM).await.unwrap();
         claimed.into_iter().find(|entry| entry.key == key).expect("the scope is due").job
     }
 

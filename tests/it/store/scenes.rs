@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use vz_sync_actors::domain::retry::Sustained;
 use vz_sync_actors::domain::{Failure, FailureClass, JobState, Scope, ScopeKey, TeamId};
 use vz_sync_actors::ports::store::{Applied, Ending, Settlement, Store, Upserts};
-use vz_sync_actors::testkit::fixtures::REDISPATCH;
+use vz_sync_actors::testkit::fixtures::CLAIM;
 
 use super::{Ground, full, granted};
 
@@ -20,7 +20,7 @@ async fn eight_claimers_share_out_every_state_once() {
         tokio::spawn(async move {
             let mut mine = Vec::new();
             for _ in 0..20 {
-                mine.extend(store.claim(10, REDISPATCH).await.unwrap());
+                mine.extend(store.claim(&CLAIM).await.unwrap());
             }
             mine
         })
@@ -38,7 +38,7 @@ async fn event_numbers_have_no_gaps_across_scopes() {
     let mut run = 0;
     for round in 0..8 {
         ground.due().await;
-        let claimed = ground.store.claim(10, REDISPATCH).await.unwrap();
+        let claimed = ground.store.claim(&CLAIM).await.unwrap();
         assert_eq!(claimed.len(), Scope::ALL.len());
         let mut ends = Vec::new();
         for entry in claimed {

@@ -74,7 +74,7 @@ async fn staged_rows_end_as_inline_ones_do() {
     };
     for (round, status) in [(0, 1), (1, 2)] {
         ground.due().await;
-        let claimed = ground.store.claim(10, super::REDISPATCH).await.unwrap();
+        let claimed = ground.store.claim(&super::CLAIM).await.unwrap();
         let as_row = if round == 0 { insert } else { update };
         for team in [1, 2] {
             let key = environments_of(team);

@@ -42,7 +42,7 @@ use crate::ports::store::{
 use crate::ports::teams::{Rollout, Teams};
 use crate::ports::upkeep::Upkeep;
 use crate::testkit::fixtures::{
-    DEAD_AFTER, Environment, OWNER_UID, REDISPATCH, insert, lease_ask, replica, sync_request, team,
+    CLAIM, DEAD_AFTER, Environment, OWNER_UID, insert, lease_ask, replica, sync_request, team,
 };
 
 /// An empty store behind all of its ports.
@@ -87,7 +87,7 @@ impl StoreSubject {
     }
 
     pub(crate) async fn claim(&self) -> Vec<DueEntry> {
-        self.store.claim(1000, REDISPATCH).await.unwrap()
+        self.store.claim(&CLAIM).await.unwrap()
     }
 
     pub(crate) async fn claims(&self, key: ScopeKey) -> Option<DueEntry> {

@@ -1,5 +1,6 @@
 //! The exam of heartbeats and of taking over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StoreSubject, unchanged};
@@ -25,6 +26,20 @@ pub async fn the_living_are_counted(subject: &StoreSubject) {
     subject.replicas.leave(replica_id(1)).await.unwrap();
     subject.replicas.leave(replica_id(1)).await.unwrap();
     assert_eq!(subject.replicas.list(DEAD_AFTER).await.unwrap().len(), 1);
+}
+
+/// Of replicas that join at once at most one may think that it has the request
+/// limits for itself.
+pub async fn of_many_that_join_at_once_one_is_alone(subject: &StoreSubject) {
+    let joins = (1..=8).map(|n| {
+        let replicas = Arc::clone(&subject.replicas);
+        tokio::spawn(async move { replicas.heartbeat(&replica(n), DEAD_AFTER).await.unwrap() })
+    });
+    let fleets = futures_util::future::join_all(joins).await;
+    let alone = fleets.into_iter().map(Result::unwrap).filter(|fleet| fleet.replicas == 1);
+    assert!(alone.count() <= 1);
+    let all = subject.replicas.heartbeat(&replica(1), DEAD_AFTER).await.unwrap();
+    assert_eq!(all.replicas, 8);
 }
 
 /// A replica's runs are told.
@@ -68,7 +83,7 @@ pub async fn an_expired_lease_is_freed(subject: &StoreSubject) {
 macro_rules! replicas_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, replicas:
-            the_living_are_counted, running_leases_are_counted, a_dead_owners_leases_are_freed,
+            the_living_are_counted, of_many_that_join_at_once_one_is_alone, running_leases_are_counted, a_dead_owners_leases_are_freed,
             an_expired_lease_is_freed);
     };
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{StoreSubject, ended, unchanged};
-use crate::domain::{Class, JobState, PlatformId, Scope, ScopeKey, TeamId};
-use crate::ports::store::Ending;
+use crate::domain::{Class, Failure, FailureClass, JobState, PlatformId, Scope, ScopeKey, TeamId};
+use crate::ports::store::{ClaimAsk, Ending, LeaseAnswer, Room};
 use crate::ports::teams::Rollout;
-use crate::testkit::fixtures::{LEASE_TTL, REDISPATCH, environments_of, run_id};
+use crate::testkit::fixtures::{CLAIM, LEASE_TTL, REDISPATCH, environments_of, lease_ask, run_id};
 
 /// A new team's scopes are due at once, each with a queued job.
 pub async fn a_new_team_is_due_at_once(subject: &StoreSubject) {
@@ -84,11 +84,67 @@ pub async fn the_most_urgent_is_claimed_first(subject: &StoreSubject) {
     subject.pace.pass(Duration::from_secs(5)).await;
     subject.with_teams(&[2, 3]).await;
     subject.request(environments_of(3), Class::Manual).await;
-    let claimed = subject.store.claim(2, REDISPATCH).await.unwrap();
+    let claimed = subject.store.claim(&ClaimAsk { limit: 2, ..CLAIM }).await.unwrap();
     assert_eq!(claimed[0].key, environments_of(3));
     assert_eq!(claimed[0].class, Class::Manual);
     assert_eq!(claimed[1].key.team, TeamId(1));
     assert_eq!(claimed.len(), 2);
+}
+
+/// Without room nothing is claimed but what somebody asked for; with some, of
+/// each lane the longest due, and no lane takes the other's room.
+pub async fn a_backlog_is_claimed_as_far_as_there_is_room(subject: &StoreSubject) {
+    subject.with_teams(&[1, 2, 3]).await;
+    let retried = subject.lease(environments_of(2), 1).await;
+    let failure = Failure::new(FailureClass::Retryable, "http_503", "no answer");
+    let ending = Ending::Retry { failure, wait: Duration::ZERO };
+    subject.store.settle(&ended(&retried, ending)).await.unwrap();
+    let loaded = subject.lease(environments_of(3), 2).await;
+    subject.apply(&unchanged(&loaded)).await;
+    subject.pace.pass(Duration::from_hours(24)).await;
+    subject.with_teams(&[4, 5]).await;
+    let room = |normal, low| ClaimAsk { room: Room { normal, low }, ..CLAIM };
+    let claim = async |ask: ClaimAsk| -> Vec<ScopeKey> {
+        subject.store.claim(&ask).await.unwrap().into_iter().map(|entry| entry.key).collect()
+    };
+
+    assert_eq!(claim(room(0, 0)).await, []);
+    subject.request(environments_of(5), Class::Manual).await;
+    assert_eq!(claim(room(0, 0)).await, [environments_of(5)]);
+    assert_eq!(claim(room(1, 0)).await, [environments_of(2)], "a retry goes before the schedule");
+    assert_eq!(claim(room(0, 2)).await.len(), 2, "a lane has its own room");
+    assert_eq!(claim(room(9, 0)).await, [environments_of(3)]);
+    let rest = claim(room(0, 5)).await;
+    assert!(rest.iter().all(|key| key.team.0 <= 3), "the longest due come first: {rest:?}");
+    assert_eq!(claim(room(9, 9)).await.len(), 5, "the new teams' other scopes");
+}
+
+/// What was put off for a moment does not stand behind those that became due
+/// after it.
+pub async fn a_short_wait_costs_no_place_in_line(subject: &StoreSubject) {
+    subject.with_teams(&[1, 2, 3]).await;
+    let keys = [1, 2, 3].map(environments_of);
+    for (run, key) in keys.into_iter().enumerate() {
+        let lease = subject.lease(key, run as u64 + 1).await;
+        let mut commit = unchanged(&lease);
+        // They become due one after the other.
+        commit.due.delta = lease.database_now + Duration::from_mins(10 + run as u64);
+        subject.apply(&commit).await;
+    }
+    subject.pace.pass(Duration::from_hours(2)).await;
+    subject.beat(1).await;
+    let one = ClaimAsk { room: Room { normal: 1, low: 0 }, ..CLAIM };
+    let first = subject.store.claim(&one).await.unwrap().remove(0);
+    assert_eq!(first.key, keys[0]);
+    let LeaseAnswer::Granted(lease) = subject.ask(&lease_ask(first.key, first.job, 9)).await else {
+        panic!("not leased")
+    };
+    let wait = Duration::from_secs(2);
+    let ending = Ending::Postponed { reason: "rate_limit", wait };
+    subject.store.settle(&ended(&lease, ending)).await.unwrap();
+    subject.pace.pass(wait * 2).await;
+    let again = subject.store.claim(&one).await.unwrap();
+    assert_eq!(again.iter().map(|entry| entry.key).collect::<Vec<_>>(), [keys[0]]);
 }
 
 /// Nothing is claimed for teams that rest, and all of it once they do not.
@@ -140,7 +196,7 @@ pub async fn eight_claimers_never_double_claim(subject: &StoreSubject) {
             let mut mine = Vec::new();
             // A claimer that skips what others hold may find nothing for a moment.
             for _ in 0..40 {
-                let batch = store.claim(7, REDISPATCH).await.unwrap();
+                let batch = store.claim(&ClaimAsk { limit: 7, ..CLAIM }).await.unwrap();
                 mine.extend(batch.into_iter().map(|entry| entry.key));
                 tokio::task::yield_now().await;
             }
@@ -177,6 +233,7 @@ macro_rules! store_claim_exam {
             a_new_team_is_due_at_once, a_dispatched_state_comes_again_after_the_delay,
             a_lost_lease_makes_its_job_queued_again, a_committed_state_is_due_at_its_next_time,
             a_waiting_state_is_left_alone, the_most_urgent_is_claimed_first,
+            a_backlog_is_claimed_as_far_as_there_is_room, a_short_wait_costs_no_place_in_line,
             a_resting_team_is_left_in_peace, an_open_circuit_keeps_its_teams_back,
             eight_claimers_never_double_claim, published_jobs_are_counted_until_leased);
     };

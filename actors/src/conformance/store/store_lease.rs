@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{StoreSubject, ended, unchanged};
 use crate::domain::{Class, Fence, JobState, Mode, TeamId};
-use crate::ports::store::{Applied, Ending, LeaseAnswer, LeaseAsk, Resting};
+use crate::ports::store::{Applied, Ending, LeaseAnswer, LeaseAsk, Resting, SyncRequest};
 use crate::testkit::fixtures::{
-    DEAD_AFTER, LEASE_TTL, OWNER_UID, environments_of, lease_ask, replica_id, run_id,
+    DEAD_AFTER, LEASE_TTL, OWNER_UID, environments_of, lease_ask, replica_id, run_id, sync_request,
 };
 
 /// A lease raises the fence and the attempt and tells the run what it needs.
@@ -29,6 +29,23 @@ pub async fn a_lease_tells_what_the_run_needs(subject: &StoreSubject) {
     );
     let job = subject.job(key, lease.name.job).await;
     assert_eq!((job.state, job.mode), (JobState::Running, Some(Mode::Full)));
+}
+
+/// A run learns which mode its request named, and that it named none.
+pub async fn a_lease_tells_what_was_asked_for(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    let first = subject.lease(key, 1).await;
+    assert_eq!((first.requested_at, first.asked), (None, None));
+    subject.apply(&unchanged(&first)).await;
+    for (run, mode) in [(2, Some(Mode::Delta)), (3, None), (4, Some(Mode::Full))] {
+        let request = SyncRequest { mode, ..sync_request(key, Class::Manual) };
+        subject.store.request(&request).await.unwrap();
+        let lease = subject.lease(key, run).await;
+        assert!(lease.requested_at.is_some());
+        assert_eq!(lease.asked, mode);
+        subject.apply(&unchanged(&lease)).await;
+    }
 }
 
 /// Later runs get a delta until a full is due again.
@@ -186,7 +203,7 @@ pub async fn eight_deliveries_one_lease(subject: &StoreSubject) {
 macro_rules! store_lease_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, store_lease:
-            a_lease_tells_what_the_run_needs, the_mode_follows_the_due_times,
+            a_lease_tells_what_the_run_needs, a_lease_tells_what_was_asked_for, the_mode_follows_the_due_times,
             a_repeated_delivery_gets_nothing, a_live_lease_is_a_collision,
             a_dead_owners_lease_is_free, a_waiting_state_is_not_leased, a_resting_team_gets_no_run,
             crashes_use_up_the_attempts, a_renewed_lease_lasts,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{StoreSubject, unchanged};
 use crate::domain::{DataType, TeamId};
 use crate::ports::upkeep::Retention;
-use crate::testkit::fixtures::{DEAD_AFTER, Environment, environments_of, insert};
+use crate::testkit::fixtures::{DEAD_AFTER, Environment, environments_of, insert, malformed};
 
 /// What is older than its retention goes, what is younger stays.
 pub async fn what_is_old_goes(subject: &StoreSubject) {
@@ -23,6 +23,29 @@ pub async fn what_is_old_goes(subject: &StoreSubject) {
     let jobs = subject.reads.jobs(key.team, Some(key.scope), None, 10).await.unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(subject.store.baseline(key).await.unwrap().environments.len(), 1);
+}
+
+/// Quarantined elements go that were not seen for long; one that keeps coming
+/// stays.
+pub async fn forgotten_quarantine_goes(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    subject.load(key, 1, &[Environment::new(1, 0)]).await;
+    let odd = |lease: &_, ids: &[&str]| {
+        let mut apply = unchanged(lease);
+        apply.tables[0].quarantined = ids.iter().map(|id| malformed(id)).collect();
+        apply
+    };
+    let lease = subject.lease_again(key, 2).await;
+    subject.apply(&odd(&lease, &["appid-00001", "appid-00002"])).await;
+    subject.pace.pass(Duration::from_hours(29 * 24)).await;
+    let lease = subject.lease(key, 3).await;
+    subject.apply(&odd(&lease, &["appid-00001"])).await;
+    let tidied = subject.upkeep.tidy(&Retention::default(), 1000).await.unwrap().unwrap();
+    assert_eq!(tidied.quarantine, 0);
+    subject.pace.pass(Duration::from_hours(2 * 24)).await;
+    let tidied = subject.upkeep.tidy(&Retention::default(), 1000).await.unwrap().unwrap();
+    assert_eq!(tidied.quarantine, 1);
 }
 
 /// Replicas that were not seen for long are forgotten.
@@ -76,7 +99,7 @@ pub async fn a_removed_teams_rows_go(subject: &StoreSubject) {
 macro_rules! upkeep_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, upkeep:
-            what_is_old_goes, silent_replicas_are_forgotten, orphaned_staging_is_cleared,
+            what_is_old_goes, forgotten_quarantine_goes, silent_replicas_are_forgotten, orphaned_staging_is_cleared,
             a_removed_teams_rows_go);
     };
 }

@@ -12,6 +12,7 @@ use super::item::{Element, EnvironmentElement, Item, Malformed};
 use super::job::Counts;
 use super::scope::DataType;
 use super::snapshot::{Completeness, PartialReason};
+use super::status::status;
 use super::{RawVersion, SourceVersion};
 
 /// What an upsert does.
@@ -101,7 +102,7 @@ pub struct Absence {
     /// Environments that were seen, new ones too, whatever their form, by id.
     pub seen: Vec<ExternalId>,
     /// Environments whose own answer lacks live nodes of the mirror, by id.
-    /// Empty when the listing is partial.
+    /// Empty when the listing is partial, but for one that was not even tried.
     pub nodes: Vec<NodesLeft>,
     /// Environments whose own answer lists at least one node, by id.
     pub populated: Vec<ExternalId>,
@@ -202,10 +203,7 @@ impl<'b> Planner<'b> {
         if row.flags.stale {
             return OutlineVerdict::New;
         }
-        let in_doubt = row.flags.any()
-            || self.children.get(id).is_some_and(|nodes| {
-                nodes.iter().any(|node| self.baseline.nodes[*node].flags.unsettled())
-            });
+        let in_doubt = row.flags.any() || self.nodes_in_doubt(id);
         if in_doubt || row.outline_version.as_ref() != Some(version) || row.status != Some(status) {
             OutlineVerdict::Differs
         } else {
@@ -213,8 +211,22 @@ impl<'b> Planner<'b> {
         }
     }
 
+    /// Whether a row of an environment, or of its nodes, is in doubt, or its
+    /// status passes by itself: it may change without anybody's action.
+    pub fn is_unsettled(&self, id: &ExternalId) -> bool {
+        self.baseline.environments.get(id).is_some_and(|row| {
+            row.flags.any()
+                || row.status.is_some_and(|code| status(code).transient)
+                || self.nodes_in_doubt(id)
+        })
+    }
+
+    fn nodes_in_doubt(&self, id: &ExternalId) -> bool {
+        self.nodes_of(id).iter().any(|node| self.baseline.nodes[*node].flags.unsettled())
+    }
+
     fn accept_same(&mut self, id: &ExternalId) {
-        let listed = self.children.get(id).map_or(0, Vec::len);
+        let listed = self.nodes_of(id).len();
         self.see_environment(id, Outcome::Unchanged, NodesSeen::Listed(listed));
         for node in self.children.get(id).cloned().unwrap_or_default() {
             self.see_node(node, Outcome::Unchanged);
@@ -299,6 +311,18 @@ impl<'b> Planner<'b> {
         recount(&mut self.node_counts, before, outcome);
     }
 
+    /// Whether an environment with live nodes in the mirror says that it has
+    /// none. Scaling is no accident, this may be one.
+    pub fn any_emptied(&self) -> bool {
+        let empty = |seen: &SeenEnvironment| matches!(seen.nodes, NodesSeen::Listed(0));
+        self.environments.iter().any(|(id, seen)| empty(seen) && !self.nodes_of(id).is_empty())
+    }
+
+    /// The live nodes that the mirror has of an environment.
+    fn nodes_of(&self, id: &ExternalId) -> &[&'b ExternalId] {
+        self.children.get(id).map_or(&[], Vec::as_slice)
+    }
+
     /// Ends the plan with the listing's own word on its completeness.
     pub fn finish(self, listing: Completeness) -> Absence {
         let completeness = listing.and(self.doubt.clone());
@@ -317,6 +341,7 @@ impl<'b> Planner<'b> {
             nodes_completeness,
         };
         let complete = absence.completeness.is_complete();
+        let judges_nodes = absence.completeness.judges_nodes();
         for (id, row) in &self.baseline.environments {
             if complete && !row.flags.stale && !self.environments.contains_key(id) {
                 absence.environments.push(id.clone());
@@ -328,10 +353,10 @@ impl<'b> Planner<'b> {
             if listed > 0 {
                 absence.populated.push(id.clone());
             }
-            let stored = self.children.get(id).map_or(&[][..], Vec::as_slice);
+            let stored = self.nodes_of(id);
             let left = stored.iter().filter(|node| !self.nodes.contains_key(**node));
             let mut left: Vec<ExternalId> = left.map(|node| (*node).clone()).collect();
-            if complete && !left.is_empty() {
+            if judges_nodes && !left.is_empty() {
                 left.sort_unstable();
                 let left = NodesLeft { environment: id.clone(), nodes: left, emptied: listed == 0 };
                 absence.nodes.push(left);

@@ -130,7 +130,8 @@ impl Model {
         }
         let absence = planner.finish(how);
         let question = question(&self.rules, &before, &absence, self.now);
-        prop_assert!(question.probe.len() <= self.rules.probe_limit);
+        let most = self.rules.probe_limit.max(self.rules.empty_confirm_max);
+        prop_assert!(question.probe.len() <= most);
         let answered: Vec<_> = question
             .probe
             .iter()
@@ -201,9 +202,9 @@ impl Model {
         let single = decision.stale.iter().filter(|(id, _)| self.evidence[id].lacked.len() == 1);
         let allowed =
             (live.len() * usize::from(self.rules.hold_percent) / 100).max(self.rules.hold_min - 1);
-        let small = live.len() <= self.rules.probe_limit && live.is_subset(lacked);
+        let small = live.len() <= self.rules.empty_confirm_max && live.is_subset(lacked);
         let single = single.count();
-        prop_assert!(single <= allowed || (small && single <= self.rules.probe_limit));
+        prop_assert!(single <= allowed || (small && single <= self.rules.empty_confirm_max));
         Ok(())
     }
 

@@ -44,7 +44,7 @@ pub fn nodes(
     now: OffsetDateTime,
 ) -> NodesDecision {
     let mut decision = NodesDecision::default();
-    let removes = absence.completeness.is_complete() && !environments.contradicted;
+    let removes = absence.completeness.judges_nodes() && !environments.contradicted;
     let gone: HashSet<&ExternalId> = environments.stale.iter().map(|(id, _)| id).collect();
     let is_gone = |id: &ExternalId| {
         gone.contains(id) || baseline.environments.get(id).is_none_or(|row| row.flags.stale)

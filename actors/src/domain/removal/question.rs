@@ -61,11 +61,11 @@ impl Question {
     /// Whether something is absent, nodes too, so that the account must be checked
     /// before anything is asked or decided.
     pub fn needs_account_check(&self) -> bool {
-        self.complete
-            && (self.nodes_left
-                || !self.candidates.is_empty()
-                || !self.waiting.is_empty()
-                || !self.released.is_empty())
+        self.nodes_left
+            || (self.complete
+                && (!self.candidates.is_empty()
+                    || !self.waiting.is_empty()
+                    || !self.released.is_empty()))
     }
 }
 
@@ -144,12 +144,14 @@ pub fn question(
 
     let held_items = waiting.iter().flat_map(|hold| &hold.items);
     let small_and_empty = empty
-        && live <= rules.probe_limit
+        && live <= rules.empty_confirm_max
         && released.len() + candidates.len() + held_items.clone().count() == live;
     let mut probe: Vec<Probe> = Vec::new();
     let asked = candidates.iter().map(|(id, _)| id).chain(held_items.filter(|_| small_and_empty));
+    // Half of an empty listing confirmed would prove nothing.
+    let most = if small_and_empty { rules.empty_confirm_max } else { rules.probe_limit };
     for id in asked {
-        if probe.len() >= rules.probe_limit {
+        if probe.len() >= most {
             break;
         }
         let name = baseline.environments.get(id).and_then(|row| row.env_name.clone());

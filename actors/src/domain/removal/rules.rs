@@ -16,6 +16,9 @@ pub struct RemovalRules {
     pub hold_min: usize,
     /// Most candidates asked for one by one in the run that misses them.
     pub probe_limit: usize,
+    /// An empty listing can be confirmed for teams with up to so many rows,
+    /// each asked for: small teams can go to zero.
+    pub empty_confirm_max: usize,
     /// Least time between two complete listings that count as two.
     pub confirm_gap: Duration,
     /// Later complete listings that release a hold by agreeing with it.
@@ -30,6 +33,7 @@ impl Default for RemovalRules {
             hold_percent: 30,
             hold_min: 5,
             probe_limit: 20,
+            empty_confirm_max: 20,
             confirm_gap: Duration::from_mins(10),
             release_after: 2,
             rejected_for: Duration::from_hours(168),

@@ -193,6 +193,17 @@ fn a_small_team_can_lose_its_last_environments() {
 }
 
 #[test]
+fn how_small_a_team_must_be_to_go_to_zero_is_a_rule() {
+    let mirror = team(25);
+    let stale = |empty_confirm_max| {
+        let rules = RemovalRules { empty_confirm_max, ..RULES() };
+        let question = question(&rules, &mirror, &listing(&mirror, 0..0), NOW);
+        decide(&question, &all(&question, ProbeAnswer::Gone)).stale.len()
+    };
+    assert_eq!([stale(0), stale(24), stale(25)], [0, 0, 25]);
+}
+
+#[test]
 fn a_small_empty_teams_hold_is_released_by_answers() {
     let mut mirror = team(6);
     mark_missing(&mut mirror, 0..6, NOW);

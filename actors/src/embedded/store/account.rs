@@ -49,7 +49,7 @@ impl Tables {
         self.unlease(key);
         // An attempt that was taken away is not held against the job.
         self.requeue(key, true, now);
-        let Some(state) = self.states.get_mut(&key) else { return };
+        let Some(mut state) = self.states.get_mut(&key) else { return };
         state.fence = Fence(state.fence.0 + 1);
         state.due.full = now;
         state.due.delta = now;

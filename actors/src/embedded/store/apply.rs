@@ -1,7 +1,5 @@
 //! The commit of a run: everything or nothing, under the guard.
 
-use std::time::Duration;
-
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -43,7 +41,7 @@ impl Tables {
         if let Some(scope) = apply.wake {
             self.wake(ScopeKey::new(key.team, scope), now);
         }
-        Applied::Committed { event, held, runnable_again: self.runnable(key, Duration::ZERO, now) }
+        Applied::Committed { event, held, runnable_again: self.runnable(key, now) }
     }
 
     /// The byte-equal shortcut is good only while no other commit wrote rows.
@@ -93,7 +91,7 @@ impl Tables {
             let bound = self.answered_until(commit, since);
             self.answer_request(key, apply.lease.job, bound, now);
         }
-        let Some(state) = self.states.get_mut(&key) else { return };
+        let Some(mut state) = self.states.get_mut(&key) else { return };
         state.committed = Some((apply.lease.fence, apply.lease.run));
         state.due = apply.due;
         state.last_success_at = Some(now);

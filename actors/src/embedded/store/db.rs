@@ -1,11 +1,12 @@
 //! The tables of the in-memory store, named as in the schema.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+use super::states::States;
 use crate::domain::baseline::HoldState;
 use crate::domain::item::{Columns, Malformed, RawVersion, SourceVersion};
 use crate::domain::removal::{MissingReason, StaleReason};
@@ -65,11 +66,13 @@ pub(super) struct Tables {
     pub platforms: BTreeMap<PlatformId, Platform>,
     pub teams: BTreeMap<TeamId, Team>,
     pub replicas: BTreeMap<ReplicaId, Replica>,
-    pub states: BTreeMap<ScopeKey, State>,
+    pub states: States,
     pub jobs: BTreeMap<JobId, Job>,
     /// The two partial unique indexes: one queued and one running job each.
     pub queued: HashMap<ScopeKey, JobId>,
     pub running: HashMap<ScopeKey, JobId>,
+    /// Queued jobs that are on the bus.
+    pub published: HashSet<JobId>,
     pub verified: BTreeMap<(TeamId, DataType), Verified>,
     pub rows: HashMap<(TeamId, DataType), BTreeMap<ExternalId, Row>>,
     pub archive: HashMap<TeamId, BTreeMap<ExternalId, Archived>>,
@@ -159,6 +162,7 @@ pub(super) struct State {
     pub request: Option<Request>,
     pub demand_at: Option<OffsetDateTime>,
     pub dispatched_at: Option<OffsetDateTime>,
+    pub redispatch: Duration,
     pub lease: Option<LeaseRow>,
     pub fence: Fence,
     pub committed: Option<(Fence, RunId)>,
@@ -204,7 +208,6 @@ pub(super) struct Job {
     pub requested_by: Option<String>,
     pub attempt: u32,
     pub created_at: OffsetDateTime,
-    pub published_at: Option<OffsetDateTime>,
     pub started_at: Option<OffsetDateTime>,
     pub finished_at: Option<OffsetDateTime>,
     pub counts: Option<Counts>,

@@ -18,6 +18,7 @@ impl State {
             request: None,
             demand_at: None,
             dispatched_at: None,
+            redispatch: Duration::ZERO,
             lease: None,
             fence: Fence(0),
             committed: None,
@@ -39,6 +40,11 @@ impl State {
     pub fn due_at(&self) -> OffsetDateTime {
         let own = self.due.full.min(self.due.delta);
         self.request.as_ref().map_or(own, |request| own.min(request.at))
+    }
+
+    /// When a claim that nobody leased may be repeated.
+    pub fn redispatch_at(&self) -> Option<OffsetDateTime> {
+        self.dispatched_at.map(|at| at + self.redispatch)
     }
 
     pub fn waits(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
@@ -122,22 +128,16 @@ impl Tables {
     }
 
     /// The predicate of [`Store::claim`](crate::ports::store::Store::claim).
-    pub fn runnable(&self, key: ScopeKey, redispatch: Duration, now: OffsetDateTime) -> bool {
-        self.states.get(&key).is_some_and(|state| self.may_run(key, state, redispatch, now))
+    pub fn runnable(&self, key: ScopeKey, now: OffsetDateTime) -> bool {
+        self.states.get(&key).is_some_and(|state| self.may_run(key, state, now))
     }
 
     /// The same of a state in hand: a claim asks it of every one.
-    pub fn may_run(
-        &self,
-        key: ScopeKey,
-        state: &State,
-        redispatch: Duration,
-        now: OffsetDateTime,
-    ) -> bool {
+    pub fn may_run(&self, key: ScopeKey, state: &State, now: OffsetDateTime) -> bool {
         state.due_at() <= now
             && state.waits(now).is_none()
             && state.lease_at(now).is_none()
-            && state.dispatched_at.is_none_or(|at| at + redispatch <= now)
+            && state.redispatch_at().is_none_or(|at| at <= now)
             && self.scope_resting(key).is_none()
             && self.circuit_open_until(state.platform, now).is_none()
     }

@@ -38,7 +38,6 @@ impl Tables {
                 requested_by: by.map(ToOwned::to_owned),
                 attempt: 0,
                 created_at: now,
-                published_at: None,
                 started_at: None,
                 finished_at: None,
                 counts: None,
@@ -60,7 +59,7 @@ impl Tables {
         }
         if let Some(job) = self.jobs.get_mut(&id) {
             job.state = JobState::Queued;
-            job.published_at = None;
+            self.published.remove(&id);
             job.started_at = None;
             if give_attempt_back {
                 job.attempt = job.attempt.saturating_sub(1);
@@ -81,7 +80,7 @@ impl Tables {
             job.state = state;
             job.satisfied_by = satisfied_by;
             job.finished_at = Some(now);
-            job.published_at = None;
+            self.published.remove(&id);
             let key = job.key;
             for index in [&mut self.queued, &mut self.running] {
                 if index.get(&key) == Some(&id) {
@@ -138,11 +137,12 @@ impl Tables {
         bound: OffsetDateTime,
         now: OffsetDateTime,
     ) {
-        let Some(state) = self.states.get_mut(&key) else { return };
+        let Some(mut state) = self.states.get_mut(&key) else { return };
         if state.request.as_ref().is_some_and(|request| request.at > bound) {
             return;
         }
         state.request = None;
+        drop(state);
         if let Some(follow_up) = self.queued.get(&key).copied()
             && follow_up != by
         {
@@ -152,7 +152,7 @@ impl Tables {
 
     /// Ends the lease of a scope and lets it be dispatched anew.
     pub fn unlease(&mut self, key: ScopeKey) {
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             if let Some(lease) = state.lease.take() {
                 self.staging.remove(&lease.run);
             }

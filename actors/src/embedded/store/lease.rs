@@ -62,9 +62,10 @@ impl Tables {
     ) -> Option<Lease> {
         let key = ask.key;
         let owner_uid = self.team(key.team)?.owner_uid;
-        let state = self.states.get_mut(&key)?;
+        let mut state = self.states.get_mut(&key)?;
         let job = self.jobs.get_mut(&ask.job)?;
         state.fence = Fence(state.fence.0 + 1);
+        state.wait = None;
         state.lease = Some(LeaseRow {
             owner: ask.replica,
             run: ask.run,
@@ -76,7 +77,7 @@ impl Tables {
         job.attempt += 1;
         job.mode = Some(mode);
         job.started_at = Some(now);
-        job.published_at = None;
+        self.published.remove(&ask.job);
         self.queued.remove(&key);
         self.running.insert(key, ask.job);
         let request = state.request.clone();
@@ -86,6 +87,7 @@ impl Tables {
             class: job.class,
             attempt: job.attempt,
             requested_at: request.as_ref().map(|request| request.at),
+            asked: request.as_ref().and_then(|request| request.mode),
             environments: request.as_ref().map(|r| r.environments.clone()).unwrap_or_default(),
             failures: state.failures,
             failing_since: state.failing_since,
@@ -113,7 +115,7 @@ impl Tables {
         let dispatched_at = self.states.get(&key).and_then(|state| state.dispatched_at);
         self.unlease(key);
         self.requeue(key, false, now);
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.dispatched_at = dispatched_at;
         }
     }
@@ -126,14 +128,14 @@ impl Tables {
             .find(|(_, other)| other.key == key && other.state == JobState::Succeeded)
             .map(|(id, _)| *id);
         self.finish(job, JobState::Obsolete, instead, now);
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.dispatched_at = None;
         }
     }
 
     /// The state waits at least so long; its job stays queued, off the bus.
     pub fn put_off(&mut self, key: ScopeKey, until: OffsetDateTime, reason: WaitReason) {
-        if let Some(state) = self.states.get_mut(&key)
+        if let Some(mut state) = self.states.get_mut(&key)
             && state.wait.is_none_or(|(at, _)| at < until)
         {
             state.wait = Some((until, reason));
@@ -142,11 +144,11 @@ impl Tables {
     }
 
     fn off_the_bus(&mut self, key: ScopeKey) {
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.dispatched_at = None;
         }
-        if let Some(job) = self.queued.get(&key).and_then(|id| self.jobs.get_mut(id)) {
-            job.published_at = None;
+        if let Some(job) = self.queued.get(&key) {
+            self.published.remove(job);
         }
     }
 
@@ -159,7 +161,7 @@ impl Tables {
             ),
         );
         self.fail(job, JobState::Dead, &failure, now);
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.failed(&failure, now);
             state.request = None;
             state.dispatched_at = None;
@@ -171,7 +173,9 @@ impl Tables {
         if !self.holds_lease(lease, now) {
             return false;
         }
-        if let Some(row) = self.states.get_mut(&lease.key).and_then(|state| state.lease.as_mut()) {
+        if let Some(mut state) = self.states.get_mut(&lease.key)
+            && let Some(row) = &mut state.lease
+        {
             row.until = now + ttl;
         }
         true

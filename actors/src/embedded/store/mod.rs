@@ -22,6 +22,7 @@ mod reads;
 mod replicas;
 mod request;
 mod settle;
+mod states;
 mod status;
 mod teams;
 mod upkeep;
@@ -45,8 +46,8 @@ use crate::ports::clock::Clock;
 use crate::ports::due_queue::DueEntry;
 use crate::ports::entropy::Entropy;
 use crate::ports::store::{
-    Applied, Apply, ArchivedSite, LeaseAnswer, LeaseAsk, LeaseRef, Requested, Settled, Settlement,
-    Store, SyncRequest, Upsert,
+    Applied, Apply, ArchivedSite, ClaimAsk, LeaseAnswer, LeaseAsk, LeaseRef, Requested, Settled,
+    Settlement, Store, SyncRequest, Upsert,
 };
 use crate::ports::{PortError, PortResult};
 
@@ -90,8 +91,8 @@ impl std::fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn claim(&self, limit: u32, redispatch: Duration) -> PortResult<Vec<DueEntry>> {
-        Ok(self.tables().claim(limit, redispatch, self.now()))
+    async fn claim(&self, ask: &ClaimAsk) -> PortResult<Vec<DueEntry>> {
+        Ok(self.tables().claim(ask, self.now()))
     }
 
     async fn request(&self, request: &SyncRequest) -> PortResult<Requested> {
@@ -99,12 +100,12 @@ impl Store for MemoryStore {
     }
 
     async fn mark_published(&self, jobs: &[JobId]) -> PortResult<()> {
-        self.tables().mark_published(jobs, self.now());
+        self.tables().mark_published(jobs);
         Ok(())
     }
 
     async fn published_unleased(&self) -> PortResult<u64> {
-        Ok(self.tables().published_unleased())
+        Ok(self.tables().published.len() as u64)
     }
 
     async fn lease(&self, ask: &LeaseAsk) -> PortResult<LeaseAnswer> {

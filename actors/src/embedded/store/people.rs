@@ -91,7 +91,7 @@ impl Tables {
 
     /// Makes a scope due at once, in full. A wait of our own making ends.
     pub fn wake(&mut self, key: crate::domain::ScopeKey, now: OffsetDateTime) {
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.due.full = state.due.full.min(now);
             state.due.delta = state.due.delta.min(now);
             if state.wait.is_some_and(|(_, reason)| {

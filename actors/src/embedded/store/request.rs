@@ -112,7 +112,7 @@ impl Tables {
     ) -> Option<RequestedJob> {
         let key = ScopeKey::new(ask.team, scope);
         let running = self.running.contains_key(&key);
-        let state = self.states.get_mut(&key)?;
+        let mut state = self.states.get_mut(&key)?;
         let class_before = state.class();
         match &mut state.request {
             // A run in flight may have asked the platform before this wish,
@@ -157,6 +157,7 @@ impl Tables {
             // Dispatched already, but now it is worth a better place in the queue.
             state.dispatched_at = None;
         }
+        drop(state);
         let (job_id, coalesced) = self.ensure_queued(key, ask.class, Some(&ask.requested_by), now);
         Some(RequestedJob { scope, job_id, position: self.position(job_id), coalesced })
     }

@@ -20,7 +20,7 @@ impl Tables {
         let event = match &settlement.ending {
             Ending::Retry { failure, wait } => {
                 self.end_lease(lease, false, now);
-                if let Some(state) = self.states.get_mut(&key) {
+                if let Some(mut state) = self.states.get_mut(&key) {
                     state.failed(failure, now);
                     state.wait = Some((now + *wait, reason_of(failure)));
                 }
@@ -28,7 +28,7 @@ impl Tables {
             }
             Ending::Postponed { reason, wait } => {
                 self.end_lease(lease, true, now);
-                if let Some(state) = self.states.get_mut(&key) {
+                if let Some(mut state) = self.states.get_mut(&key) {
                     state.wait = Some((now + *wait, WaitReason::Platform(reason)));
                 }
                 None
@@ -50,7 +50,7 @@ impl Tables {
                 self.unlease(key);
                 let event = self.fail(lease.job, *end, failure, now);
                 self.answer_request(key, lease.job, since, now);
-                if let Some(state) = self.states.get_mut(&key) {
+                if let Some(mut state) = self.states.get_mut(&key) {
                     state.failed(failure, now);
                     state.wait = Some((now + *wait, reason_of(failure)));
                 }
@@ -64,7 +64,7 @@ impl Tables {
                 self.stop(lease, by, since, now)
             }
         };
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             match settlement.sustained {
                 Sustained::No => {}
                 Sustained::Warn => state.pause_warned_at = Some(now),
@@ -103,7 +103,7 @@ impl Tables {
         let team = self.teams.get_mut(&key.team)?;
         let known = team.auth.is_some();
         team.auth = Some(AuthFailure { reason: failure.message.clone(), next_probe_at });
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.failed(failure, now);
         }
         if known {
@@ -132,7 +132,7 @@ impl Tables {
         );
         let event = self.fail(lease.job, JobState::Cancelled, &failure, now);
         self.answer_request(key, lease.job, asked_before, now);
-        if let Some(state) = self.states.get_mut(&key) {
+        if let Some(mut state) = self.states.get_mut(&key) {
             state.dispatched_at = None;
             let until = now + state.intervals.delta;
             if state.request.is_none() && state.waits(until).is_none() {

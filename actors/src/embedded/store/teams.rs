@@ -53,8 +53,7 @@ impl Tables {
         for scope in Scope::ALL {
             let intervals = self.intervals(scope);
             let key = ScopeKey::new(new.id, scope);
-            let state = self.states.entry(key);
-            state.or_insert_with(|| State::new(platform, intervals, now)).platform = platform;
+            self.states.ensure(key, || State::new(platform, intervals, now)).platform = platform;
             for data_type in scope.data_types() {
                 self.verified.entry((new.id, *data_type)).or_default();
             }
@@ -63,7 +62,10 @@ impl Tables {
 
     /// Every scope of a team may run at once; only the platform's own waits stay.
     pub fn make_due(&mut self, team: TeamId, now: OffsetDateTime) {
-        for (_, state) in self.states.iter_mut().filter(|(key, _)| key.team == team) {
+        for scope in Scope::ALL {
+            let Some(mut state) = self.states.get_mut(&ScopeKey::new(team, scope)) else {
+                continue;
+            };
             state.due.full = state.due.full.min(now);
             state.due.delta = state.due.delta.min(now);
             if state.wait.is_some_and(|(_, reason)| reason.yields_to_people()) {
@@ -92,7 +94,7 @@ impl Tables {
         for scope in Scope::ALL {
             let key = ScopeKey::new(team, scope);
             self.unlease(key);
-            if let Some(state) = self.states.get_mut(&key) {
+            if let Some(mut state) = self.states.get_mut(&key) {
                 state.fence = Fence(state.fence.0 + 1);
                 state.request = None;
             }
@@ -150,7 +152,9 @@ impl Teams for MemoryStore {
         }
         if resumed {
             tables.make_due(team, now);
-            for (_, state) in tables.states.iter_mut().filter(|(key, _)| key.team == team) {
+            for scope in Scope::ALL {
+                let key = ScopeKey::new(team, scope);
+                let Some(mut state) = tables.states.get_mut(&key) else { continue };
                 state.failures = 0;
                 state.failing_since = None;
                 state.paused_at = None;

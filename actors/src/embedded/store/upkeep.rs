@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::MemoryStore;
 use super::db::Tables;
-use crate::domain::{DataType, TeamId};
+use crate::domain::{DataType, Scope, ScopeKey, TeamId};
 use crate::ports::PortResult;
 use crate::ports::upkeep::{Retention, Tidied, Upkeep};
 
@@ -40,6 +40,10 @@ impl Tables {
                 tidied.job_logs += gone(before, rows.len());
             }
         }
+        let before = self.quarantine.len();
+        self.quarantine.retain(|_, kept| !old(kept.last_seen_at, keep.quarantine));
+        tidied.quarantine = gone(before, self.quarantine.len());
+
         let before = self.idempotency.len();
         self.idempotency.retain(|_, kept| !old(kept.at, keep.idempotency_keys));
         tidied.idempotency_keys = gone(before, self.idempotency.len());
@@ -70,8 +74,11 @@ impl Tables {
         rows += self.archive.remove(&team).map_or(0, |sites| sites.len() as u64);
         rows += self.changes.remove(&team).map_or(0, |changes| changes.len() as u64);
         rows += self.outbox.remove(&team).map_or(0, |outbox| outbox.events.len() as u64);
-        self.states.retain(|key, _| key.team != team);
+        for scope in Scope::ALL {
+            self.states.remove(&ScopeKey::new(team, scope));
+        }
         self.jobs.retain(|_, job| job.key.team != team);
+        self.published.retain(|id| self.jobs.contains_key(id));
         self.verified.retain(|(owner, _), _| *owner != team);
         self.holds.retain(|_, hold| hold.team != team);
         self.quarantine.retain(|(owner, _, _), _| *owner != team);

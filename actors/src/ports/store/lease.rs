@@ -88,6 +88,8 @@ pub struct Lease {
     pub attempt: u32,
     /// When the request that stands was made, if one does.
     pub requested_at: Option<OffsetDateTime>,
+    /// The mode that the request named; `None` left it to the run.
+    pub asked: Option<Mode>,
     /// Environments to refetch first.
     pub environments: Vec<String>,
     /// Failures in a row before this run.
@@ -128,4 +130,17 @@ pub struct Cursor {
     pub history_until: Option<OffsetDateTime>,
     /// Tracking was refused to the token (8202): deltas go without it.
     pub tracking_refused: bool,
+    /// When the last complete listing of all environments was asked for, be it
+    /// a full or the outlines of a delta.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub listed_at: Option<OffsetDateTime>,
+    /// How long the last complete full listing took, in milliseconds.
+    pub full_ms: Option<u64>,
+}
+
+impl Cursor {
+    /// How long the last complete full listing took.
+    pub fn full_took(&self) -> Option<Duration> {
+        self.full_ms.map(Duration::from_millis)
+    }
 }

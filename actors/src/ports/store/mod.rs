@@ -22,6 +22,7 @@ use crate::domain::{
 };
 
 pub use crate::domain::cadence::{DueTimes, Intervals};
+pub use crate::domain::catch_up::Room;
 pub use crate::domain::diff::Change;
 pub use crate::domain::plan::UpsertKind;
 pub use apply::{Annotation, Applied, Apply, ArchivedSite, Doubt, TableApply, Upsert, Upserts};
@@ -29,21 +30,34 @@ pub use lease::{Cursor, Lease, LeaseAnswer, LeaseAsk, LeaseRef};
 pub use request::{Idempotency, Requested, RequestedJob, Resting, SyncRequest};
 pub use settle::{Ending, Settled, Settlement};
 
+/// How much to claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimAsk {
+    /// At most so many states.
+    pub limit: u32,
+    /// Of those that nobody asked for, at most so many.
+    pub room: Room,
+    /// A state that is not leased so long after its claim may be claimed again.
+    pub redispatch: Duration,
+}
+
 /// The pipeline's door to the store.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     // --- scheduler ---------------------------------------------------------
 
-    /// Claims up to `limit` runnable states, the most urgent and then the
+    /// Claims up to `ask.limit` runnable states, the most urgent and then the
     /// longest due first: notes `dispatched_at` and ensures a queued job row
     /// for each, in one transaction, skipping rows that another claimer holds.
+    /// Of the states that nobody asked for it takes no more than `ask.room`
+    /// says, of each lane the longest due; so a backlog is claimed bit by bit.
     ///
     /// Runnable = (an own time has come, or a request stands) and `not_before`
     /// has passed and there is no live lease and it was not dispatched within
-    /// `redispatch` and the team is enabled, in rollout, has a key and is not
+    /// `ask.redispatch` and the team is enabled, in rollout, has a key and is not
     /// paused and its platform's circuit is not open. A state whose lease has
     /// run out is runnable; its running job is queued again.
-    async fn claim(&self, limit: u32, redispatch: Duration) -> PortResult<Vec<DueEntry>>;
+    async fn claim(&self, ask: &ClaimAsk) -> PortResult<Vec<DueEntry>>;
 
     /// A person or a reader wants a scope sooner. Durable once answered;
     /// coalesced with what is queued; a run in flight is followed by at most

@@ -89,7 +89,7 @@ SELECT v.verdict, v.at, v.lease_run AS holder, v.not_before, v.attempt AS attemp
        coalesce(v.paused_reason, v.scope_message) AS paused_reason, v.has_key, v.auth_failed_reason,
        v.failures, v.failing_since, v.last_full_at, v.next_full_at, v.next_delta_at, v.cursor,
        v.full_interval_seconds, v.delta_interval_seconds, v.platform_id, v.owner_uid, v.dispatched_at,
-       v.requested_at, v.requested_environments, v.requested_trace,
+       v.requested_at, v.requested_mode, v.requested_environments, v.requested_trace,
        state.fence, job.attempt, job.mode, job.class,
        -- What the last complete listing counted; only full runs say so. Without one, the jobs are another account's.
        CASE WHEN v.verdict = 'granted' AND v.last_full_at IS NOT NULL THEN (

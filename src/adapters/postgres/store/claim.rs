@@ -1,10 +1,9 @@
 //! What the scheduler and the dispatcher ask.
 
-use std::time::Duration;
-
 use tokio_postgres::Row;
 use vz_sync_actors::domain::JobId;
 use vz_sync_actors::ports::due_queue::DueEntry;
+use vz_sync_actors::ports::store::ClaimAsk;
 
 use super::super::error::Fault;
 use super::PgStore;
@@ -18,16 +17,13 @@ const PUBLISHED_UNLEASED: &str =
     "SELECT count(*) FROM vz_sync_jobs WHERE state = 'queued' AND published_at IS NOT NULL";
 
 impl PgStore {
-    pub(super) async fn try_claim(
-        &self,
-        limit: u32,
-        redispatch: Duration,
-    ) -> Result<Vec<DueEntry>, Fault> {
-        let (batch, seconds) = (i64::from(limit), redispatch.as_secs_f64());
+    pub(super) async fn try_claim(&self, ask: &ClaimAsk) -> Result<Vec<DueEntry>, Fault> {
+        let (batch, seconds) = (i64::from(ask.limit), ask.redispatch.as_secs_f64());
+        let (normal, low) = (i64::from(ask.room.normal), i64::from(ask.room.low));
         let mut client = self.pools.pipeline.get().await?;
         let tx = Tx::begin(&mut client).await?;
         tx.execute(FREE_EXPIRED, &[]).await?;
-        let rows = tx.rows(CLAIM_DUE, &[&batch, &seconds]).await?;
+        let rows = tx.rows(CLAIM_DUE, &[&batch, &seconds, &normal, &low]).await?;
         let entries: Result<Vec<DueEntry>, Fault> = rows.iter().map(entry).collect();
         let mut entries = entries?;
         tx.commit().await?;

@@ -102,6 +102,7 @@ impl PgStore {
             cursor.map(serde_json::from_value).transpose().map_err(Fault::unreadable)?;
         let (attempt, failures): (i32, i32) = (row.try_get("attempt")?, row.try_get("failures")?);
         let environments: Option<Vec<String>> = row.try_get("requested_environments")?;
+        let asked: Option<&str> = row.try_get("requested_mode")?;
         let expected: Option<i64> = row.try_get("expected")?;
         let fence = Fence(row.try_get("fence")?);
         Ok(Lease {
@@ -110,6 +111,7 @@ impl PgStore {
             class: class(row)?,
             attempt: attempt.max(0) as u32,
             requested_at: row.try_get("requested_at")?,
+            asked: asked.map(|mode| mode.parse()).transpose().map_err(Fault::unreadable)?,
             environments: environments.unwrap_or_default(),
             failures: failures.max(0) as u32,
             failing_since: row.try_get("failing_since")?,

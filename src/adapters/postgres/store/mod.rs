@@ -38,8 +38,8 @@ use vz_sync_actors::domain::{
 use vz_sync_actors::ports::PortResult;
 use vz_sync_actors::ports::due_queue::DueEntry;
 use vz_sync_actors::ports::store::{
-    Applied, Apply, ArchivedSite, Intervals, LeaseAnswer, LeaseAsk, LeaseRef, Requested, Settled,
-    Settlement, Store, SyncRequest, Upsert,
+    Applied, Apply, ArchivedSite, ClaimAsk, Intervals, LeaseAnswer, LeaseAsk, LeaseRef, Requested,
+    Settled, Settlement, Store, SyncRequest, Upsert,
 };
 
 use super::error::retrying;
@@ -97,8 +97,8 @@ impl fmt::Debug for PgStore {
 
 #[async_trait]
 impl Store for PgStore {
-    async fn claim(&self, limit: u32, redispatch: Duration) -> PortResult<Vec<DueEntry>> {
-        retrying(|| self.try_claim(limit, redispatch)).await
+    async fn claim(&self, ask: &ClaimAsk) -> PortResult<Vec<DueEntry>> {
+        retrying(|| self.try_claim(ask)).await
     }
 
     async fn request(&self, request: &SyncRequest) -> PortResult<Requested> {
