@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::options::{
     AccountSpec, DEFAULT_TOKEN_TEMPLATE, Latency, Rate, SimulatorOptions, numbered_token,
 };
+use super::schedule::Schedule;
 
 /// Play the hosting platform: answers the API calls that a mirror makes, from an invented world.
 ///
@@ -62,6 +63,22 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub wide: bool,
 
+    /// Fall ill by itself, of every kind of fault in turn, drawn from this seed.
+    #[arg(long, value_name = "SEED")]
+    pub faults_seed: Option<u64>,
+
+    /// With --faults-seed: milliseconds from one spell's time to the next one's.
+    #[arg(long, default_value_t = 60_000, value_name = "MS", requires = "faults_seed")]
+    pub faults_every_ms: u64,
+
+    /// With --faults-seed: milliseconds that a spell lasts at most.
+    #[arg(long, default_value_t = 20_000, value_name = "MS", requires = "faults_seed")]
+    pub faults_lasting_ms: u64,
+
+    /// With --faults-seed: only these kinds of trouble, separated by commas.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', requires = "faults_seed")]
+    pub faults_only: Vec<String>,
+
     /// Take orders under /control/: steps, mutations, faults, statistics. Has no authentication.
     #[arg(long)]
     pub control: bool,
@@ -84,6 +101,12 @@ impl SimulateArgs {
                 per_environment: Duration::from_micros(self.latency_per_environment_us),
             },
             evolve: self.evolve,
+            schedule: self.faults_seed.map(|seed| Schedule {
+                seed,
+                every_ms: self.faults_every_ms,
+                lasting_ms: self.faults_lasting_ms,
+                only: self.faults_only.clone(),
+            }),
             control: self.control,
             wide: self.wide,
             start_time: None,
@@ -139,6 +162,19 @@ mod tests {
         assert_eq!(options.latency.base, Duration::from_millis(7));
         assert!(options.wide && !options.control && options.listen.ip().is_loopback());
         assert_eq!(options.evolve, Rate::per_second(2.0));
+    }
+
+    #[test]
+    fn a_seed_makes_a_schedule() {
+        let line = "simulate --faults-seed 7 --faults-every-ms 500 --faults-lasting-ms 200 \
+                    --faults-only empty,refused";
+        let options = Cli::parse_from(line.split_whitespace()).simulate.options();
+        let only = vec!["empty".to_owned(), "refused".to_owned()];
+        let expected = Schedule { seed: 7, every_ms: 500, lasting_ms: 200, only };
+        assert_eq!(options.schedule, Some(expected));
+        assert!(options.check().is_ok());
+        assert!(Cli::try_parse_from(["simulate", "--faults-only", "empty"]).is_err());
+        assert_eq!(Cli::parse_from(["simulate"]).simulate.options().schedule, None);
     }
 
     #[test]

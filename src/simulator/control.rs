@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Shared;
+use super::door::Door;
 use super::evolve::Mutation;
 use super::faults::FaultRule;
-use super::server::Door;
+use super::schedule::Schedule;
 use super::world::{TokenState, WorldError};
 
 type App = State<Arc<Shared>>;
@@ -34,6 +35,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/control/token", post(token))
         .route("/control/door", post(door))
         .route("/control/faults", get(faults).post(set_faults).delete(clear_faults))
+        .route("/control/schedule", get(schedule).post(set_schedule).delete(clear_schedule))
         .route("/control/stats", get(stats).delete(reset_stats))
         .route("/control/world", get(accounts))
         .route("/control/world/{account}", get(world))
@@ -179,10 +181,10 @@ async fn door(State(shared): App, Json(order): Json<DoorOrder>) -> StatusCode {
     tokio::spawn(async move {
         // The answer to this order has to get out before the door closes on it.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        shared.door.set(order.state);
+        shared.door.set(order.state).await;
         if let Some(ms) = order.for_ms {
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            shared.door.set(Door::Open);
+            shared.door.set(Door::Open).await;
         }
     });
     StatusCode::ACCEPTED
@@ -199,6 +201,33 @@ async fn set_faults(State(shared): App, Json(rules): Json<Vec<FaultRule>>) -> St
 
 async fn clear_faults(State(shared): App) -> StatusCode {
     shared.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// Spells that are shown ahead.
+const AHEAD: u64 = 10;
+
+async fn schedule(State(shared): App) -> Response {
+    let Some((schedule, since)) = shared.followed() else {
+        return Json(json!({"schedule": null})).into_response();
+    };
+    let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let number = now_ms / schedule.every_ms;
+    let spells = (number..number + AHEAD).map(|number| schedule.spell(number)).collect::<Vec<_>>();
+    Json(json!({"schedule": schedule, "now_ms": now_ms, "spells": spells})).into_response()
+}
+
+async fn set_schedule(State(shared): App, Json(schedule): Json<Schedule>) -> Response {
+    if let Err(error) = schedule.check() {
+        let error = json!({"error": error.to_string()});
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
+    }
+    shared.follow(Some(schedule)).await;
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn clear_schedule(State(shared): App) -> StatusCode {
+    shared.follow(None).await;
     StatusCode::NO_CONTENT
 }
 

@@ -212,6 +212,7 @@ pub(super) fn on_wire(fault: &Fault, mut reply: Reply) -> Reply {
             reply.delivery = Delivery::Drip(*bytes, Duration::from_millis(*interval_ms));
         }
         Fault::Huge { bytes } => reply.delivery = Delivery::Padded(*bytes),
+        Fault::GzipBomb { bytes } => reply.delivery = Delivery::Packed(*bytes),
         _ => {}
     }
     reply

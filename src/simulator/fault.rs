@@ -66,9 +66,14 @@ pub enum Fault {
         /// The pause before each.
         interval_ms: u64,
     },
-    /// That many blanks in front of the body, sent as fast as they are taken.
+    /// That many blanks more in the body, sent as fast as they are taken.
     Huge {
         /// How many.
+        bytes: u64,
+    },
+    /// The same, packed as gzip a thousand times smaller.
+    GzipBomb {
+        /// How many, unpacked.
         bytes: u64,
     },
     /// `infos` is empty.

@@ -3,10 +3,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::fault::Fault;
 use super::world::lock;
@@ -33,6 +35,12 @@ pub struct FaultRule {
     /// Only pages of a search that start at this row or later.
     #[serde(default)]
     pub from_row: Option<usize>,
+    /// Only from so many milliseconds after the order on.
+    #[serde(default)]
+    pub from_ms: Option<u64>,
+    /// Only until so many milliseconds after the order.
+    #[serde(default)]
+    pub until_ms: Option<u64>,
     /// What happens.
     pub fault: Fault,
 }
@@ -47,6 +55,8 @@ impl FaultRule {
             times: None,
             probability: None,
             from_row: None,
+            from_ms: None,
+            until_ms: None,
             fault,
         }
     }
@@ -69,6 +79,12 @@ impl FaultRule {
         self
     }
 
+    /// Only pages of a search that start at this row or later.
+    pub fn from_row(mut self, row: usize) -> Self {
+        self.from_row = Some(row);
+        self
+    }
+
     /// Only from the request after these on.
     pub fn after(mut self, after: u64) -> Self {
         self.after = after;
@@ -85,6 +101,34 @@ pub struct RuleReport {
     pub matched: u64,
     /// Requests that suffered.
     pub fired: u64,
+    /// When it was ordered.
+    #[serde(skip)]
+    since: Instant,
+}
+
+impl RuleReport {
+    fn fresh(rule: FaultRule) -> Self {
+        Self { rule, matched: 0, fired: 0, since: Instant::now() }
+    }
+
+    /// Whether a request suffers; asking counts as the request.
+    fn strikes(&mut self, target: &Target<'_>, rng: &mut Xoshiro256PlusPlus) -> bool {
+        let rule = &self.rule;
+        let age = self.since.elapsed();
+        let fits = rule.method.as_deref().is_none_or(|method| method == target.method)
+            && rule.account.is_none_or(|uid| Some(uid) == target.uid)
+            && rule.from_row.is_none_or(|row| target.row.is_some_and(|start| start >= row))
+            && rule.from_ms.is_none_or(|ms| age >= Duration::from_millis(ms))
+            && rule.until_ms.is_none_or(|ms| age < Duration::from_millis(ms));
+        if !fits {
+            return false;
+        }
+        self.matched += 1;
+        let due = self.matched > rule.after && rule.times.is_none_or(|times| self.fired < times);
+        let chosen = rule.probability.is_none_or(|chance| rng.random_bool(chance.clamp(0.0, 1.0)));
+        self.fired += u64::from(due && chosen);
+        due && chosen
+    }
 }
 
 /// The rules in force. Several may fire on one request; they apply in order.
@@ -95,6 +139,8 @@ pub struct Faults {
 
 struct Book {
     rules: Vec<RuleReport>,
+    /// The one of a schedule, which orders by hand leave alone.
+    scheduled: Option<RuleReport>,
     rng: Xoshiro256PlusPlus,
 }
 
@@ -108,25 +154,28 @@ pub(crate) struct Target<'a> {
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ 0xFA17);
-        Self { any: AtomicBool::new(false), book: Mutex::new(Book { rules: Vec::new(), rng }) }
+        let book = Book { rules: Vec::new(), scheduled: None, rng };
+        Self { any: AtomicBool::new(false), book: Mutex::new(book) }
     }
 
     /// Replaces all rules.
     pub fn set(&self, rules: Vec<FaultRule>) {
-        self.change(|book| {
-            let fresh = |rule| RuleReport { rule, matched: 0, fired: 0 };
-            book.rules = rules.into_iter().map(fresh).collect();
-        });
+        self.change(|book| book.rules = rules.into_iter().map(RuleReport::fresh).collect());
     }
 
     /// Adds a rule behind the others.
     pub fn add(&self, rule: FaultRule) {
-        self.change(|book| book.rules.push(RuleReport { rule, matched: 0, fired: 0 }));
+        self.change(|book| book.rules.push(RuleReport::fresh(rule)));
     }
 
-    /// Heals the platform.
+    /// Heals the platform, as far as orders by hand made it ill.
     pub fn clear(&self) {
         self.change(|book| book.rules.clear());
+    }
+
+    /// The rule of a schedule, in place of its last.
+    pub(crate) fn schedule(&self, rule: Option<FaultRule>) {
+        self.change(|book| book.scheduled = rule.map(RuleReport::fresh));
     }
 
     /// The rules and how often each fired.
@@ -137,7 +186,8 @@ impl Faults {
     fn change(&self, change: impl FnOnce(&mut Book)) {
         let mut book = lock(&self.book);
         change(&mut book);
-        self.any.store(!book.rules.is_empty(), Ordering::Release);
+        let any = !book.rules.is_empty() || book.scheduled.is_some();
+        self.any.store(any, Ordering::Release);
     }
 
     /// The faults that a request suffers; asking counts as the request.
@@ -146,26 +196,11 @@ impl Faults {
             return Vec::new();
         }
         let mut book = lock(&self.book);
-        let Book { rules, rng } = &mut *book;
-        let firing = rules.iter_mut().filter_map(|entry| {
-            let rule = &entry.rule;
-            let fits = rule.method.as_deref().is_none_or(|method| method == target.method)
-                && rule.account.is_none_or(|uid| Some(uid) == target.uid)
-                && rule.from_row.is_none_or(|row| target.row.is_some_and(|start| start >= row));
-            if !fits {
-                return None;
-            }
-            entry.matched += 1;
-            let due =
-                entry.matched > rule.after && rule.times.is_none_or(|times| entry.fired < times);
-            let chosen =
-                rule.probability.is_none_or(|chance| rng.random_bool(chance.clamp(0.0, 1.0)));
-            (due && chosen).then(|| {
-                entry.fired += 1;
-                entry.rule.fault.clone()
-            })
-        });
-        firing.collect()
+        let Book { rules, scheduled, rng } = &mut *book;
+        let rules = rules.iter_mut().chain(scheduled);
+        rules
+            .filter_map(|entry| entry.strikes(target, rng).then(|| entry.rule.fault.clone()))
+            .collect()
     }
 }
 
@@ -176,6 +211,10 @@ mod tests {
 
     fn target(method: &str) -> Target<'_> {
         Target { method, uid: Some(7), row: None }
+    }
+
+    fn html() -> FaultRule {
+        FaultRule::new(Fault::Html)
     }
 
     #[test]
@@ -207,6 +246,30 @@ mod tests {
         };
         assert_eq!(run(3), run(3));
         assert_ne!(run(3), run(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_opens_and_closes() {
+        let faults = Faults::new(1);
+        let window = FaultRule { from_ms: Some(100), until_ms: Some(300), ..html() };
+        faults.set(vec![window]);
+        let mut fired = Vec::new();
+        for _ in 0..4 {
+            fired.push(faults.firing(&target("x")).len());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!(fired, [0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn orders_by_hand_leave_the_schedule_alone() {
+        let faults = Faults::new(1);
+        faults.schedule(Some(html()));
+        faults.set(Vec::new());
+        faults.clear();
+        assert_eq!(faults.firing(&target("x")), [Fault::Html]);
+        faults.schedule(None);
+        assert!(faults.firing(&target("x")).is_empty());
     }
 
     #[test]

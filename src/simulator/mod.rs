@@ -2,8 +2,8 @@
 //!
 //! It owns a seeded, in-memory world of accounts with environments and nodes, lets that world
 //! change over time, and serves it through the platform's own HTTP shapes: GET and POST form,
-//! errors in HTTP 200, unpaged listings. Faults can be ordered through [`Faults`] or, when the
-//! control endpoint is on, by HTTP under `/control/`.
+//! errors in HTTP 200, unpaged listings. Faults can be ordered through [`Faults`], left to a seeded
+//! [`Schedule`] or, when the control endpoint is on, ordered by HTTP under `/control/`.
 //!
 //! Deliberately absent: any other room of this crate. The simulator knows the wire and nothing of
 //! the mirror, so that a misreading of the platform in the adapter cannot be repeated here by
@@ -14,10 +14,12 @@
 //! `wire`, `actions`, `render` and `methods`.
 
 mod actions;
+mod bulk;
 mod change;
 mod cli;
 mod clock;
 mod control;
+mod door;
 mod effects;
 mod estate;
 mod evolve;
@@ -30,6 +32,7 @@ mod params;
 mod render;
 mod reply;
 mod routes;
+mod schedule;
 mod server;
 mod stats;
 mod summary;
@@ -40,19 +43,24 @@ mod world;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use change::Change;
 pub use cli::{SimulateArgs, run};
+pub use door::Door;
 pub use evolve::{Created, Happening, Mutation};
 pub use fault::{Fault, HangAt};
 pub use faults::{FaultRule, Faults, RuleReport};
 pub use options::{AccountSpec, Latency, Rate, Share, SimulatorOptions};
-pub use server::Door;
+pub use schedule::{Schedule, Spell, Trouble};
 pub use stats::{MethodStats, RequestRecord, Stats, StatsReport};
 pub use summary::{AccountSummary, EnvironmentSummary, NodeSummary};
 pub use world::{TokenState, World, WorldError};
@@ -78,9 +86,43 @@ pub(crate) struct Shared {
     pub(crate) world: World,
     pub(crate) faults: Faults,
     pub(crate) stats: Stats,
-    pub(crate) door: server::DoorHandle,
+    pub(crate) door: door::DoorHandle,
+    schedule: Mutex<Option<Scheduled>>,
+    spells: AtomicU64,
     pub(crate) latency: options::Latency,
     pub(crate) control: bool,
+}
+
+/// A schedule that is being kept.
+struct Scheduled {
+    schedule: Schedule,
+    since: Instant,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Shared {
+    /// Keeps this schedule from now on in place of the last one, or none.
+    async fn follow(self: &Arc<Self>, schedule: Option<Schedule>) {
+        let last = world::lock(&self.schedule).take();
+        if let Some(Scheduled { task, .. }) = last {
+            task.abort();
+            let _ = task.await;
+            schedule::heal(self).await;
+        }
+        self.spells.store(0, Ordering::Relaxed);
+        if let Some(schedule) = schedule {
+            let (shared, kept) = (Arc::clone(self), schedule.clone());
+            let task = tokio::spawn(async move { schedule::keep(&shared, &kept).await });
+            let (since, task) = (Instant::now(), AbortOnDropHandle::new(task));
+            *world::lock(&self.schedule) = Some(Scheduled { schedule, since, task });
+        }
+    }
+
+    /// The schedule that is kept, and for how long it has been.
+    fn followed(&self) -> Option<(Schedule, Duration)> {
+        let kept = world::lock(&self.schedule);
+        kept.as_ref().map(|kept| (kept.schedule.clone(), kept.since.elapsed()))
+    }
 }
 
 /// A running simulator. Dropping it stops it too, only without waiting for the end.
@@ -98,10 +140,13 @@ pub async fn start(options: SimulatorOptions) -> Result<Simulator, SimulatorErro
     let bind_error = |source| SimulatorError::Bind { address: options.listen, source };
     let listener = TcpListener::bind(options.listen).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
+    let (handle, orders) = door::DoorHandle::new();
     let shared = Arc::new(Shared {
         faults: Faults::new(options.seed),
         stats: Stats::default(),
-        door: server::DoorHandle::default(),
+        door: handle,
+        schedule: Mutex::new(None),
+        spells: AtomicU64::new(0),
         latency: options.latency,
         control: options.control,
         world: World::new(&options),
@@ -111,12 +156,13 @@ pub async fn start(options: SimulatorOptions) -> Result<Simulator, SimulatorErro
         listener,
         address,
         routes::router(Arc::clone(&shared)),
-        shared.door.watch(),
+        orders,
         stop.clone(),
     ));
     let evolution = options
         .evolve
         .map(|rate| tokio::spawn(evolve::keep_evolving(Arc::clone(&shared), rate, stop.clone())));
+    shared.follow(options.schedule).await;
     Ok(Simulator { address, shared, stop, server: Some(server), evolution })
 }
 
@@ -146,13 +192,27 @@ impl Simulator {
         &self.shared.stats
     }
 
-    /// Opens or closes the listener: connection refused, or a hang at connect.
-    pub fn set_door(&self, door: Door) {
-        self.shared.door.set(door);
+    /// Opens or closes the listener: connection refused, or a hang at connect. Returns when the
+    /// next client will meet it so.
+    pub async fn set_door(&self, door: Door) {
+        self.shared.door.set(door).await;
+    }
+
+    /// Falls ill and recovers by this schedule from now on, or no longer by any.
+    pub async fn follow(&self, schedule: Option<Schedule>) -> Result<(), SimulatorError> {
+        schedule.as_ref().map_or(Ok(()), Schedule::check)?;
+        self.shared.follow(schedule).await;
+        Ok(())
+    }
+
+    /// How many spells of the schedule have begun.
+    pub fn spells(&self) -> u64 {
+        self.shared.spells.load(Ordering::Relaxed)
     }
 
     /// Stops listening, drops every open connection and waits until nothing of it runs.
     pub async fn shutdown(mut self) {
+        self.shared.follow(None).await;
         self.stop.cancel();
         for task in [self.server.take(), self.evolution.take()].into_iter().flatten() {
             // A panic in the server was already reported by the panic hook; stopping goes on.
@@ -163,6 +223,7 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
+        drop(world::lock(&self.shared.schedule).take());
         self.stop.cancel();
     }
 }

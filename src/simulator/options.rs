@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::SimulatorError;
+use super::schedule::Schedule;
 
 /// How a simulator is started. No `Debug`: it carries logins, passwords and tokens.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct SimulatorOptions {
     pub latency: Latency,
     /// How often the world changes by itself; never, when absent.
     pub evolve: Option<Rate>,
+    /// When it is ill by itself; never, when absent.
+    pub schedule: Option<Schedule>,
     /// Whether `/control/` answers.
     pub control: bool,
     /// Whether elements have the width seen on real platforms (41 fields an environment, 53 a
@@ -37,6 +40,7 @@ impl Default for SimulatorOptions {
             accounts: Vec::new(),
             latency: Latency::default(),
             evolve: None,
+            schedule: None,
             control: false,
             wide: false,
             start_time: None,
@@ -70,7 +74,7 @@ impl SimulatorOptions {
                 return Err(SimulatorError::Options(message));
             }
         }
-        Ok(())
+        self.schedule.as_ref().map_or(Ok(()), Schedule::check)
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::{Response, StatusCode};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
+use super::bulk;
 use super::clock::http_date;
 
 /// How the bytes of a body are sent.
@@ -22,8 +23,10 @@ pub(crate) enum Delivery {
     Stuck(usize),
     /// In pieces of a size, with a pause before each.
     Drip(usize, Duration),
-    /// Behind that many blanks.
+    /// With that many blanks in it.
     Padded(u64),
+    /// The same, as gzip.
+    Packed(u64),
 }
 
 /// An answer.
@@ -73,7 +76,8 @@ impl Reply {
     pub(crate) fn size(&self) -> u64 {
         let length = self.body.len();
         match self.delivery {
-            Delivery::Whole | Delivery::Drip(..) => length as u64,
+            // What packed blanks take is not worth counting.
+            Delivery::Whole | Delivery::Drip(..) | Delivery::Packed(_) => length as u64,
             Delivery::Broken(bytes) | Delivery::Stuck(bytes) => bytes.min(length) as u64,
             Delivery::Padded(blanks) => blanks + length as u64,
         }
@@ -87,15 +91,20 @@ impl Reply {
             Delivery::Whole => Body::from(body),
             Delivery::Broken(bytes) => {
                 let part = body.slice(..bytes.min(length));
-                let broken = Err(std::io::Error::other("the simulator broke the connection"));
-                Body::from_stream(stream::iter([Ok(part), broken]))
+                let broken = async {
+                    // The server sends what it has only when there is no more for the moment.
+                    tokio::task::yield_now().await;
+                    Err(std::io::Error::other("the simulator broke the connection"))
+                };
+                Body::from_stream(stream::iter([Ok(part)]).chain(stream::once(broken)))
             }
             Delivery::Stuck(bytes) => {
                 let part = Ok::<_, Infallible>(body.slice(..bytes.min(length)));
                 Body::from_stream(stream::iter([part]).chain(stream::pending()))
             }
             Delivery::Drip(size, pause) => Body::from_stream(drip(body, size.max(1), pause)),
-            Delivery::Padded(blanks) => Body::from_stream(padded(body, blanks)),
+            Delivery::Padded(blanks) => Body::from_stream(bulk::padded(&body, blanks)),
+            Delivery::Packed(blanks) => Body::from_stream(bulk::packed(&body, blanks)),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -111,8 +120,12 @@ impl Reply {
         };
         own(header::DATE, &http_date(now));
         own(header::EXPIRES, &http_date(now - 1));
-        if !matches!(self.delivery, Delivery::Whole | Delivery::Padded(_)) {
-            own(header::CONTENT_LENGTH, &length.to_string());
+        match self.delivery {
+            Delivery::Whole | Delivery::Padded(_) => {}
+            Delivery::Packed(_) => own(header::CONTENT_ENCODING, "gzip"),
+            Delivery::Broken(_) | Delivery::Stuck(_) | Delivery::Drip(..) => {
+                own(header::CONTENT_LENGTH, &length.to_string());
+            }
         }
         for (name, value) in self.extra {
             own(name, &value);
@@ -146,13 +159,4 @@ fn drip(
         let piece = rest.split_to(size.min(rest.len()));
         Some((Ok(piece), rest))
     })
-}
-
-fn padded(body: Bytes, blanks: u64) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
-    const PIECE: usize = 256 * 1024;
-    let piece = Bytes::from(vec![b' '; PIECE]);
-    let whole = blanks / PIECE as u64;
-    let rest = piece.slice(..(blanks % PIECE as u64) as usize);
-    let many = stream::iter(0..whole).map(move |_| Ok(piece.clone()));
-    many.chain(stream::iter([Ok(rest), Ok(body)]))
 }

@@ -1,7 +1,7 @@
-//! The listener: accepts, serves, and can be shut like a door to play an unreachable platform.
+//! The listener: accepts, serves, and has a door to shut.
 //!
-//! Its own loop rather than `axum::serve`, because a refused connection needs the listener gone
-//! and a stopped simulator must not wait for answers that hang on purpose.
+//! Its own loop rather than `axum::serve`, because a door that is shut needs the listener gone and a
+//! stopped simulator must not wait for answers that hang on purpose.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,76 +10,44 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Whether connections are accepted. Closing it also breaks those that are open.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Door {
-    /// Accepts.
-    #[default]
-    Open,
-    /// Connections are refused.
-    Refuse,
-    /// Connections wait in the operating system's queue and nobody takes them out.
-    Hang,
-}
-
-/// Sets the door.
-#[derive(Default)]
-pub(crate) struct DoorHandle(watch::Sender<Door>);
-
-impl DoorHandle {
-    pub(crate) fn set(&self, door: Door) {
-        self.0.send_replace(door);
-    }
-
-    pub(crate) fn watch(&self) -> watch::Receiver<Door> {
-        self.0.subscribe()
-    }
-}
+use super::door::{Door, DoorOrders, Doorway};
 
 /// Serves until `stop`, then drops all connections and waits for their tasks.
 pub(crate) async fn serve(
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    mut door: watch::Receiver<Door>,
+    mut orders: DoorOrders,
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let mut listener = Some(listener);
+    let mut doorway = Doorway::Open(listener);
     let mut open = stop.child_token();
     loop {
-        let state = *door.borrow_and_update();
-        if state == Door::Open {
-            if listener.is_none() {
-                listener = listen_again(address, &stop).await;
-            }
-            if open.is_cancelled() {
-                open = stop.child_token();
-            }
-        } else {
+        let (number, door) = *orders.wanted.borrow_and_update();
+        if door != Door::Open {
             open.cancel();
-            if state == Door::Refuse {
-                listener = None;
-            } else if listener.is_none() {
-                listener = listen_again(address, &stop).await;
-            }
+        } else if open.is_cancelled() {
+            open = stop.child_token();
         }
+        doorway = tokio::select! {
+            () = stop.cancelled() => break,
+            doorway = doorway.turn(address, door) => doorway,
+        };
+        orders.reached.send_replace(number);
         let accepted = async {
-            match &listener {
-                Some(listener) if state == Door::Open => listener.accept().await,
-                _ => std::future::pending().await,
+            match &doorway {
+                Doorway::Open(listener) => listener.accept().await,
+                Doorway::Shut(_) | Doorway::Crowded { .. } => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            changed = door.changed() => if changed.is_err() { break },
+            changed = orders.wanted.changed() => if changed.is_err() { break },
             accepted = accepted => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, router.clone(), open.clone()));
@@ -95,20 +63,6 @@ pub(crate) async fn serve(
     connections.close();
     open.cancel();
     connections.wait().await;
-}
-
-/// Binds the address that it had before; another process may hold it for a moment.
-async fn listen_again(address: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Some(listener),
-            Err(error) => tracing::warn!(%error, %address, "the simulator cannot listen again yet"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return None,
-            () = tokio::time::sleep(Duration::from_millis(50)) => {}
-        }
-    }
 }
 
 async fn connection(stream: TcpStream, router: Router, open: CancellationToken) {

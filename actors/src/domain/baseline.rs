@@ -192,6 +192,9 @@ pub struct StoredHold {
     pub agreeing_listings: u32,
     /// When it was made.
     pub created_at: OffsetDateTime,
+    /// When the last listing was asked for that counts for it: the one that
+    /// made it or added to it, or the last one that agreed.
+    pub counted_at: OffsetDateTime,
     /// When it was decided, if it was.
     pub decided_at: Option<OffsetDateTime>,
 }

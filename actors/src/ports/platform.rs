@@ -25,7 +25,9 @@ pub trait Platform: Send + Sync + 'static {
     /// `getbasicenvsinfo`: every environment with its nodes, handed to the
     /// sink as it arrives. Elements that are byte-equal to `baseline` come as
     /// [`Element::Same`]. An error means that no usable answer came; elements
-    /// already handed over count as a partial listing.
+    /// already handed over count as a partial listing. A token that may not
+    /// call the method is tried with `getenvs`, whose elements have the same
+    /// projection here; one that may call neither is refused (`Auth`).
     async fn environments(
         &self,
         access: &Access,
@@ -141,6 +143,8 @@ pub struct ActionPage {
     pub completeness: Completeness,
     /// When its request was sent.
     pub sent_at: Instant,
+    /// The platform's own time when it answered, if it told.
+    pub clock: Option<OffsetDateTime>,
     /// Elements that failed their schema.
     pub malformed: Vec<crate::domain::item::Malformed>,
 }

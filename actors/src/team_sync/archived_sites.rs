@@ -92,6 +92,7 @@ pub(super) async fn annotate(run: &Run) -> Result<Apply, WorkError> {
             missing: Vec::new(),
             stale: Vec::new(),
             quarantined: Vec::new(),
+            unseen: Vec::new(),
             counts,
         }],
         holds: Vec::new(),

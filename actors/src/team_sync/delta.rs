@@ -55,7 +55,11 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
     // Everything is vouched for as of the first request.
     let sent_at = Instant::now();
     let touched = touched(run).await?;
-    let outlines = run.patiently(|| ports.platform.outlines(&run.access)).await?;
+    let outlines = match run.patiently(|| ports.platform.outlines(&run.access)).await {
+        // What a delta asks is refused to this token: a full asks otherwise.
+        Err(failure) if is_refusal(&failure) => return environments::full(run).await,
+        outlines => outlines?,
+    };
     let mut planner = Planner::new(&baseline, baseline.is_empty());
     let mut writer = Writer::new(run, planner.wants_changes());
     let hints: HashSet<&str> = run.lease.environments.iter().map(String::as_str).collect();
@@ -81,14 +85,19 @@ pub(super) async fn delta(run: &Run) -> Result<Apply, WorkError> {
     let mut all_answered = true;
     for (done, outline) in candidates.iter().enumerate() {
         let ask = || ports.platform.environment(&run.access, &outline.env_name);
-        match run.patiently(ask).await? {
-            Lookup::Found { element, .. } => {
+        match run.patiently(ask).await {
+            Ok(Lookup::Found { element, .. }) => {
                 all_answered &= schedule::own_id(&element) == Some(&outline.id);
                 let planned = planner.accept(element);
                 writer.add(planned).await?;
             }
             // Gone since the outlines were read: the next run judges it.
-            Lookup::Gone => all_answered = false,
+            Ok(Lookup::Gone) => all_answered = false,
+            // Before anything was planned: the first question is the one refused.
+            Err(failure) if is_refusal(&failure) && done == 0 => {
+                return environments::full(run).await;
+            }
+            Err(failure) => return Err(failure.into()),
         }
         run.teller.done(done as u64 + 1).await;
     }

@@ -108,6 +108,7 @@ impl Planning<'_> {
                     missing: environments.missing,
                     stale: environments.stale,
                     quarantined: bad_environments,
+                    unseen: Vec::new(),
                     counts: environment_counts,
                 },
                 TableApply {
@@ -117,6 +118,7 @@ impl Planning<'_> {
                     missing: nodes.missing,
                     stale: nodes.stale,
                     quarantined: bad_nodes,
+                    unseen: absence.unseen_nodes,
                     counts: node_counts,
                 },
             ],

@@ -28,7 +28,13 @@ pub(super) struct History {
     pub(super) sent_at: Instant,
 }
 
-/// Reads a window of the history, every page of it.
+/// Least difference of the clocks that is believed; a date has whole seconds,
+/// and an answer takes its time.
+const SKEW: time::Duration = time::Duration::seconds(5);
+
+/// Reads a window of the history, every page of it. `from` is our time: where
+/// the platform's clock differs by more than the overlap makes up for, the
+/// window is moved, or it would miss what has just happened.
 pub(super) async fn history(
     run: &Run,
     from: OffsetDateTime,
@@ -40,9 +46,11 @@ pub(super) async fn history(
     let mut completeness = Completeness::Complete;
     let mut sent_at = None;
     let (mut row, mut pages) = (0u64, 0u64);
+    let tolerated = SKEW.max(settings.history_overlap.try_into().unwrap_or(SKEW) / 2);
+    let mut skew = None;
     loop {
         let query = ActionQuery {
-            from,
+            from: from + skew.unwrap_or(time::Duration::ZERO),
             until: None,
             start_row: row,
             rows: settings.history_page,
@@ -51,6 +59,15 @@ pub(super) async fn history(
         let ask = || run.parts.ports.platform.actions(&run.access, &query);
         // The first page may step aside for the limit, the others may not.
         let page = if pages == 0 { ask().await? } else { run.patiently(ask).await? };
+        if let (None, Some(clock)) = (skew, page.clock) {
+            // No more than it is ahead, since it was told before now.
+            let ahead = clock - run.database_now();
+            let ahead = if ahead.abs() > tolerated { ahead } else { time::Duration::ZERO };
+            skew = Some(ahead);
+            if !ahead.is_zero() {
+                continue;
+            }
+        }
         sent_at.get_or_insert(page.sent_at);
         completeness = completeness.and(page.completeness);
         let got = (page.items.len() + page.malformed.len()) as u64;
@@ -142,6 +159,7 @@ pub(super) async fn read(run: &Run) -> Result<Apply, WorkError> {
             missing: Vec::new(),
             stale: Vec::new(),
             quarantined: history.malformed,
+            unseen: Vec::new(),
             counts,
         }],
         holds: Vec::new(),

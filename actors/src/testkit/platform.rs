@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::fixtures::{Environment, OWNER_UID, version_of};
@@ -43,6 +44,8 @@ pub struct World {
     pub under_way: Vec<ActionTarget>,
     /// How long every answer takes.
     pub latency: Duration,
+    /// What its answers say the time is.
+    pub clock: Option<OffsetDateTime>,
     /// How the next answers of each method behave; past the end all is well.
     pub script: VecDeque<(Method, Behaviour)>,
 }
@@ -55,6 +58,7 @@ impl Default for World {
             actions: Vec::new(),
             under_way: Vec::new(),
             latency: Duration::ZERO,
+            clock: None,
             script: VecDeque::new(),
         }
     }
@@ -268,6 +272,7 @@ impl Platform for ScriptedPlatform {
             total,
             completeness: Completeness::Complete,
             sent_at,
+            clock: world.clock,
             malformed: Vec::new(),
         })
     }

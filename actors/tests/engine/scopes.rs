@@ -106,6 +106,49 @@ async fn without_tracking_a_delta_falls_back_on_the_outlines() {
     universe.shutdown().await;
 }
 
+/// What a delta asks for is refused: the full listing is read instead, and
+/// nobody is blamed.
+#[tokio::test(start_paused = true)]
+async fn a_delta_that_is_refused_its_methods_reads_the_full_listing() {
+    for method in [Method::Outlines, Method::Environment] {
+        let (mut universe, team) = one_team(30, 1).await;
+        let key = ScopeKey::new(team, Environments);
+        universe.platform.with_world(team, |world| world.environments[3].status = 2);
+        universe.platform.next(team, method, refused());
+        let ended = refresh(&universe, team, key).await;
+        assert_eq!((ended.attempt, ended.counts.unwrap().updated), (1, 2));
+        assert_eq!(universe.platform.count(team, Method::Environments), 2, "{method:?}");
+        universe.shutdown().await;
+    }
+}
+
+/// The window of the history is the platform's: what it says has just
+/// happened is found, however wrong its clock is.
+#[tokio::test(start_paused = true)]
+async fn a_delta_reads_the_history_by_the_platforms_clock() {
+    for (ahead, pages) in [(-3600, 2), (3600, 2), (-20, 1)] {
+        let (mut universe, team) = one_team(30, 1).await;
+        let key = ScopeKey::new(team, Environments);
+        pass(secs(600)).await;
+        universe.settle().await;
+        let touched = Environment::new(7, 1);
+        let ago = Span::seconds(10 - ahead);
+        let entry = action(&universe, 1, "restartnode", &touched, ago);
+        let clock = universe.wall() + Span::seconds(ahead);
+        universe.platform.with_world(team, |world| {
+            world.actions.push(entry);
+            world.clock = Some(clock);
+        });
+        let before = universe.platform.count(team, Method::Actions);
+        let ended = refresh(&universe, team, key).await;
+        assert_eq!(ended.mode, Some(Mode::Delta));
+        assert_eq!(universe.platform.count(team, Method::Environment), 1, "{ahead} s ahead");
+        let asked = universe.platform.count(team, Method::Actions) - before;
+        assert_eq!(asked, pages, "{ahead} s ahead");
+        universe.shutdown().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_action_history_is_a_window_that_only_grows() {
     let mut universe = Universe::new(1).tuned(|settings| settings.history_page = 10);

@@ -65,7 +65,7 @@ pub(super) async fn search(
 ) -> Result<ActionPage, Failure> {
     let search = serde_json::to_string(&Search::of(query)).unwrap_or_default();
     let answer = client.send(access, SEARCH_ACTIONS, &[("search", &search)]).await?;
-    let sent_at = answer.sent_at;
+    let (sent_at, clock) = (answer.sent_at, answer.clock());
     let body = answer.whole(client.options.max_element).await?;
     let text = text(client, SEARCH_ACTIONS, &body)?;
     let members = members(&text, SEARCH_ACTIONS)?;
@@ -82,6 +82,7 @@ pub(super) async fn search(
         ),
         completeness: Completeness::Complete,
         sent_at,
+        clock,
         malformed: Vec::new(),
     };
     let mut rules = Rules::default();
@@ -145,7 +146,7 @@ fn item(text: &str, rules: &mut Rules) -> Result<Item, Wrong> {
 fn text<'b>(client: &Client, method: Method, body: &'b [u8]) -> Result<Cow<'b, str>, Failure> {
     let envelope = Envelope::read(body).ok_or_else(|| errors::not_json(body, method.name))?;
     envelope.verdict(method.name, &client.options.codes)?;
-    Ok(String::from_utf8_lossy(body))
+    Ok(element::text(body))
 }
 
 fn members(text: &str, method: Method) -> Result<Members<'_>, Failure> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Response, Url};
 use secrecy::ExposeSecret;
+use time::OffsetDateTime;
 use tokio::time::{Instant, timeout, timeout_at};
 use vz_sync_actors::domain::{Failure, PlatformId, ReplicaId};
 use vz_sync_actors::ports::credentials::Access;
@@ -291,6 +292,11 @@ impl Answer {
         let length = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         self.left = self.left.checked_sub(length).ok_or(BodyEnd::TooLong)?;
         Ok(chunk)
+    }
+
+    /// The platform's own time, if the answer's head tells it.
+    pub(super) fn clock(&self) -> Option<OffsetDateTime> {
+        errors::clock(self.response.headers())
     }
 
     /// The whole body of a method whose answer is small.

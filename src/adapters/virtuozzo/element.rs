@@ -21,6 +21,7 @@ use vz_sync_actors::domain::{
 use vz_sync_actors::ports::platform::Outline;
 
 use super::columns::{self, Wrong};
+use super::depth;
 use super::json::{Json, Members, items};
 use super::rules::{self, Rules};
 
@@ -147,10 +148,13 @@ pub(super) fn outline(
     Ok((Some(Outline { id: outer.id, env_name, status, version: outer.outline }), doubt))
 }
 
-/// What is not UTF-8 is replaced, as the canonical form does with all that Postgres cannot store.
+/// What may be parsed. What is not UTF-8 is replaced, as the canonical form does with all that
+/// Postgres cannot store, and what is nested too deep for a parser is cut out.
 /// The lossy reading is several times slower, so it is kept for those who need it.
-fn text(bytes: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let text =
+        std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+    depth::bounded(text)
 }
 
 /// Refuses an element that failed on its own.

@@ -292,10 +292,14 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let wait = if let Ok(seconds) = text.parse::<u64>() {
         Duration::from_secs(seconds)
     } else {
-        let now = date(headers.get(DATE)?.to_str().ok()?)?;
-        Duration::try_from(date(text)? - now).unwrap_or(Duration::ZERO)
+        Duration::try_from(date(text)? - clock(headers)?).unwrap_or(Duration::ZERO)
     };
     Some(wait.min(MAX_PATIENCE))
+}
+
+/// What the answer says the time is.
+pub(super) fn clock(headers: &HeaderMap) -> Option<OffsetDateTime> {
+    date(headers.get(DATE)?.to_str().ok()?)
 }
 
 fn date(text: &str) -> Option<OffsetDateTime> {

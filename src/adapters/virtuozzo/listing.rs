@@ -45,19 +45,16 @@ impl Platform for VirtuozzoPlatform {
         baseline: &Baseline,
         sink: &mut dyn ElementSink,
     ) -> PlatformResult<Listing> {
-        let method = GET_BASIC_ENVS_INFO;
-        let uid = access.owner_uid.map(|uid| uid.to_string());
-        let read = async {
-            let answer = self.client.send(access, method, &self.owner_form(uid.as_deref())).await?;
-            let hasher = self.hasher.tagged(method.name);
-            let reader = Reader::new(hasher, access.owner_uid, baseline);
-            let mut take = Elements { reader, counts: Counts::default(), batch: Vec::new(), sink };
-            let sent_at = answer.sent_at;
-            let completeness = self.stream(answer, method, &mut take).await?;
-            let body = completeness.is_complete().then(|| take.reader.body());
-            Ok(Listing { completeness, sent_at, counts: take.counts, body })
-        };
-        self.confirmed(access, read.await).await
+        let mut listed = self.listing(access, GET_BASIC_ENVS_INFO, baseline, sink).await;
+        if is_refused(&listed) {
+            // It lists the same and more. A token that may not call it either is of no use.
+            listed = self.listing(access, GET_ENVS, baseline, sink).await;
+            if is_refused(&listed) {
+                let text = "the token may call none of the methods that list environments";
+                return Err(Failure::new(FailureClass::Auth, "listing_refused", text));
+            }
+        }
+        self.confirmed(access, listed).await
     }
 
     async fn outlines(&self, access: &Access) -> PlatformResult<Outlines> {
@@ -196,7 +193,31 @@ impl Take for LazyElements {
     }
 }
 
+/// Whether the token may not call the method.
+fn is_refused<T>(result: &PlatformResult<T>) -> bool {
+    result.as_ref().err().is_some_and(|failure| failure.class == FailureClass::Capability)
+}
+
 impl VirtuozzoPlatform {
+    /// Every environment with its nodes, by one of the methods that list them.
+    async fn listing(
+        &self,
+        access: &Access,
+        method: Method,
+        baseline: &Baseline,
+        sink: &mut dyn ElementSink,
+    ) -> PlatformResult<Listing> {
+        let uid = access.owner_uid.map(|uid| uid.to_string());
+        let answer = self.client.send(access, method, &self.owner_form(uid.as_deref())).await?;
+        let hasher = self.hasher.tagged(method.name);
+        let reader = Reader::new(hasher, access.owner_uid, baseline);
+        let mut take = Elements { reader, counts: Counts::default(), batch: Vec::new(), sink };
+        let sent_at = answer.sent_at;
+        let completeness = self.stream(answer, method, &mut take).await?;
+        let body = completeness.is_complete().then(|| take.reader.body());
+        Ok(Listing { completeness, sent_at, counts: take.counts, body })
+    }
+
     fn owner_form<'f>(&self, uid: Option<&'f str>) -> Vec<(&'static str, &'f str)> {
         let uid = uid.filter(|_| self.client.options.send_owner_uid);
         uid.map(|uid| ("ownerUid", uid)).into_iter().collect()

@@ -4,7 +4,7 @@
 //! - `ssrf` says which addresses may be asked, `gates` whether a platform may be asked now
 //! - `errors` gives every failure its class and a fixed text
 //! - `stream` finds the elements of a listing as it arrives, `element` reads one of them with
-//!   `json`, `rules` and `columns`
+//!   `json`, `rules` and `columns`, after `depth` has bounded its nesting
 //! - `listing` is the port itself, `actions` its history part
 //!
 //! Deliberately absent: anything that writes to a platform, and any schedule. Wire types stay here.
@@ -12,6 +12,7 @@
 mod actions;
 mod client;
 mod columns;
+mod depth;
 mod element;
 mod errors;
 mod fresh;

@@ -174,6 +174,7 @@ impl Platform for Platforms {
             total: 0,
             completeness: Completeness::Complete,
             sent_at: tokio::time::Instant::now(),
+            clock: None,
             malformed: Vec::new(),
         })
     }

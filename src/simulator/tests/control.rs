@@ -81,6 +81,31 @@ async fn faults_are_set_shown_and_cleared() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_followed_shown_and_ended() {
+    let simulator = small().await;
+    let orders = json!({"seed": 3, "every_ms": 3_600_000, "lasting_ms": 0});
+    assert_eq!(order(&simulator, "schedule", orders).await.0, 422);
+    let orders = json!({
+        "seed": 3, "every_ms": 3_600_000, "lasting_ms": 3_600_000, "only": ["empty"],
+    });
+    assert_eq!(order(&simulator, "schedule", orders.clone()).await.0, 204);
+    let (_, shown) = look(&simulator, "schedule").await;
+    assert_eq!(shown["schedule"], orders);
+    assert_eq!(shown["spells"].as_array().unwrap().len(), 10);
+    assert_eq!(shown["spells"][0]["trouble"]["fault"]["fault"]["kind"], "empty_list");
+
+    // Without a pause between two spells there is always one, but for its first moment.
+    let orders = json!({"seed": 3, "every_ms": 40, "lasting_ms": 40, "only": ["empty"]});
+    assert_eq!(order(&simulator, "schedule", orders).await.0, 204);
+    while !infos(&own(&simulator, BASIC, &[]).await).is_empty() {}
+    let url = format!("{}/control/schedule", simulator.base_url());
+    assert_eq!(reqwest::Client::new().delete(url).send().await.unwrap().status(), 204);
+    assert_eq!(infos(&own(&simulator, BASIC, &[]).await).len(), 6);
+    assert_eq!(look(&simulator, "schedule").await.1, json!({"schedule": null}));
+    simulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn tokens_and_statistics() {
     let simulator = small().await;
     let expired = json!({"account": UID, "state": "expired"});

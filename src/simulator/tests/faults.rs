@@ -1,8 +1,10 @@
 //! Each fault as a client meets it, and that it is gone when the rule is.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::{
     BASIC, GETENVINFO, GETENVS, SEARCH, TOKEN, UID, USERINFO, infos, names, own, send, simulator,
@@ -30,6 +32,18 @@ async fn raw(simulator: &Simulator) -> Result<bytes::Bytes, reqwest::Error> {
 /// Whether nothing came within a moment.
 async fn is_silent<T>(answer: impl Future<Output = T>) -> bool {
     tokio::time::timeout(Duration::from_millis(150), answer).await.is_err()
+}
+
+/// Whether nothing came within a moment after the simulator has met its first request; a client is
+/// slow to start.
+async fn leaves_waiting(simulator: &Simulator) -> bool {
+    tokio::select! {
+        _ = send(simulator, BASIC, &[("session", TOKEN)]) => false,
+        silent = async {
+            simulator.stats().wait_for("getbasicenvsinfo", 1).await;
+            is_silent(std::future::pending::<()>()).await
+        } => silent,
+    }
 }
 
 #[tokio::test]
@@ -79,7 +93,7 @@ async fn results_other_than_zero() {
 #[tokio::test]
 async fn answers_that_hang() {
     let simulator = suffering(Fault::Hang { at: HangAt::Headers }).await;
-    assert!(is_silent(send(&simulator, BASIC, &[("session", TOKEN)])).await);
+    assert!(leaves_waiting(&simulator).await);
     assert_healed(simulator).await;
 
     let simulator = suffering(Fault::Hang { at: HangAt::Body }).await;
@@ -91,7 +105,7 @@ async fn answers_that_hang() {
 #[tokio::test]
 async fn answers_that_are_late_or_slow() {
     let simulator = suffering(Fault::DelayMs { ms: 60_000 }).await;
-    assert!(is_silent(send(&simulator, BASIC, &[("session", TOKEN)])).await);
+    assert!(leaves_waiting(&simulator).await);
     assert_healed(simulator).await;
 
     let simulator = suffering(Fault::SlowDrip { bytes: 1, interval_ms: 60_000 }).await;
@@ -112,17 +126,32 @@ async fn bodies_that_end_early() {
     assert_healed(simulator).await;
 
     let simulator = suffering(Fault::Truncate { bytes: 100, clean: false }).await;
-    assert!(raw(&simulator).await.is_err(), "the connection breaks");
+    let mut answer = send(&simulator, BASIC, &[("session", TOKEN)]).await.unwrap();
+    assert_eq!(answer.chunk().await.unwrap().map(|part| part.len()), Some(100));
+    assert!(answer.chunk().await.is_err(), "the connection breaks");
     assert_healed(simulator).await;
 }
 
 #[tokio::test]
 async fn bodies_that_are_too_big() {
-    let simulator = suffering(Fault::Huge { bytes: 3_000_000 }).await;
-    let body = raw(&simulator).await.unwrap();
-    assert!(body.len() > 3_000_000);
-    assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok());
-    assert_healed(simulator).await;
+    for (fault, on_the_wire) in [
+        (Fault::Huge { bytes: 3_000_000 }, 3_000_000..4_000_000),
+        (Fault::GzipBomb { bytes: 30_000_000 }, 1_000..100_000),
+    ] {
+        let simulator = suffering(fault.clone()).await;
+        let body = raw(&simulator).await.unwrap();
+        assert!(on_the_wire.contains(&body.len()), "{fault:?}: {}", body.len());
+        assert_healed(simulator).await;
+        // Who unpacks it finds the whole answer in it.
+        let simulator = suffering(fault).await;
+        let client = reqwest::Client::builder().gzip(true).build().unwrap();
+        let url = format!("{}/1.0/{BASIC}?session={TOKEN}", simulator.base_url());
+        let body = client.get(url).send().await.unwrap().bytes().await.unwrap();
+        assert!(body.len() > 3_000_000);
+        let listing = serde_json::from_slice(&body).unwrap();
+        assert_eq!(infos(&listing).len(), 6);
+        assert_healed(simulator).await;
+    }
 }
 
 #[tokio::test]
@@ -254,30 +283,16 @@ async fn a_shut_door() {
     let url = format!("{}/1.0/{BASIC}?session={TOKEN}", simulator.base_url());
     assert_eq!(kept.get(&url).send().await.unwrap().status(), 200);
 
-    simulator.set_door(Door::Refuse);
-    let refused = async {
-        // The listener closes a moment after the order; until then connections are reset.
-        loop {
-            match tokio::net::TcpStream::connect(simulator.local_addr()).await {
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return,
-                _ => tokio::task::yield_now().await,
-            }
-        }
-    };
-    let refused = tokio::time::timeout(Duration::from_secs(20), refused).await;
-    assert!(refused.is_ok(), "connections are refused");
+    simulator.set_door(Door::Refuse).await;
+    let refused = TcpStream::connect(simulator.local_addr()).await.map(drop);
+    assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
     assert!(kept.get(&url).send().await.is_err(), "open connections are broken too");
 
-    simulator.set_door(Door::Hang);
-    let waiting = async {
-        while tokio::net::TcpStream::connect(simulator.local_addr()).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-        send(&simulator, BASIC, &[("session", TOKEN)]).await
-    };
-    assert!(is_silent(waiting).await);
+    simulator.set_door(Door::Hang).await;
+    let connecting = TcpStream::connect(simulator.local_addr());
+    assert!(is_silent(connecting).await, "neither accepted nor refused");
 
-    simulator.set_door(Door::Open);
+    simulator.set_door(Door::Open).await;
     assert_healed(simulator).await;
 }
 

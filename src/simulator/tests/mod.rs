@@ -47,7 +47,10 @@ async fn send(
     path: &str,
     form: &[(&str, &str)],
 ) -> Result<reqwest::Response, reqwest::Error> {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .gzip(false)
+        .build()?;
     let url = format!("{}/1.0/{path}", simulator.base_url());
     client.post(url).form(form).send().await
 }

@@ -3,7 +3,9 @@
 mod binary;
 mod events;
 mod faults;
+mod holds;
 mod mirror;
 mod readers;
 mod removals;
 mod secrets;
+mod trouble;

@@ -119,22 +119,6 @@ async fn a_listing_that_lost_60_percent_is_held_until_released() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_listing_of_what_is_there_when_asked_for_is_no_listing() {
-    let world = World::start(1, 30, 1).await;
-    world.simulator().faults().set(on_listings(&Fault::EmptyList));
-    let run = world.sync(1, "environments", "full").await;
-    assert_eq!(run.data()["partial"], "contradicted_by_probe", "{run:?}");
-    assert!(run.data()["verified_at"].is_null(), "{run:?}");
-    assert_eq!(stale(&world, "environments").await, 0);
-    let missing = "select count(*) from environments where missing_since is not null";
-    assert_eq!(world.number(missing, &[]).await, 0);
-    assert_eq!(world.number("select count(*) from vz_sync_removal_holds", &[]).await, 0);
-    world.simulator().faults().clear();
-    world.synced(1, "environments", "full").await;
-    world.assert_mirrored(1, "when the platform is well again").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_truncated_listing_removes_and_verifies_nothing_and_is_asked_for_again() {
     let world = World::start(1, 30, 2).await;
     let verified = "select (extract(epoch from verified_at) * 1000000)::bigint

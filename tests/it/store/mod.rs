@@ -35,6 +35,7 @@ use vz_sync_actors::testkit::fixtures::{
     DEAD_AFTER, OWNER_UID, REDISPATCH, lease_ask, replica, team,
 };
 
+use crate::support::pace::move_times;
 use crate::support::postgres::TestDatabase;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -134,6 +135,7 @@ fn full(lease: &Lease, upserts: Upserts) -> Apply {
         missing: Vec::new(),
         stale: Vec::new(),
         quarantined: Vec::new(),
+        unseen: Vec::new(),
         counts: Counts::default(),
     });
     Apply {
@@ -168,23 +170,6 @@ struct MovedPace(Arc<TestDatabase>);
 #[async_trait]
 impl Pace for MovedPace {
     async fn pass(&self, by: Duration) {
-        let client = self.0.client().await;
-        let columns = "
-            SELECT c.oid::regclass::text AS table, string_agg(format('%1$I = %1$I - $$%2$s s$$::interval', a.attname, $1::text), ', ') AS moves
-            FROM pg_class c
-            JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
-            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                AND a.atttypid = 'timestamptz'::regtype AND a.attgenerated = ''
-            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-            GROUP BY c.oid";
-        let seconds = by.as_secs_f64().to_string();
-        let rows = client.query(columns, &[&seconds]).await.unwrap();
-        // Triggers would take a moved time for a change.
-        let mut all = String::from("SET session_replication_role = replica;");
-        for row in rows {
-            let (table, moves): (String, String) = (row.get("table"), row.get("moves"));
-            all.extend(["UPDATE ", &table, " SET ", &moves, ";"]);
-        }
-        client.batch_execute(&all).await.unwrap();
+        move_times(&self.0.client().await, by, &[]).await;
     }
 }

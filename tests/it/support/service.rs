@@ -236,6 +236,11 @@ impl World {
         frame
     }
 
+    /// The connection to look into the database by.
+    pub fn database(&self) -> &tokio_postgres::Client {
+        &self.sql
+    }
+
     /// Rows of a query.
     pub async fn sql(&self, query: &str, values: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
         self.sql.query(query, values).await.unwrap_or_else(|error| panic!("{query}: {error:?}"))
@@ -302,9 +307,14 @@ impl World {
         assert_eq!(self.number(query, &[]).await, 0, "{when}: jobs untold or told twice");
     }
 
-    /// Fails unless the mirror is what the platform holds.
+    /// Fails unless the mirror is what the platform holds, and every end was told.
     pub async fn assert_mirrored(&self, team: i64, when: &str) {
         self.assert_told_once(when).await;
+        self.assert_same(team, when).await;
+    }
+
+    /// Fails unless the mirror is what the platform holds.
+    pub async fn assert_same(&self, team: i64, when: &str) {
         let mirror = self.mirror(team).await;
         let truth = self.simulator.world().summary(self.uid(team)).expect("an account");
         if AccountSummary::hash_of(&mirror) == truth.hash {

@@ -208,6 +208,7 @@ pub(crate) fn table(data_type: DataType) -> TableApply {
         missing: Vec::new(),
         stale: Vec::new(),
         quarantined: Vec::new(),
+        unseen: Vec::new(),
         counts: Counts::default(),
     }
 }

@@ -225,6 +225,25 @@ pub async fn a_quarantined_row_is_served_with_a_doubt(subject: &StoreSubject) {
     assert_eq!(baseline.environments.len(), 1, "no row is made of what cannot be read");
 }
 
+/// A row that the listing did not speak of stays served, in doubt, and does
+/// not share in its table's verification.
+pub async fn a_row_that_nothing_was_said_of_is_in_doubt(subject: &StoreSubject) {
+    subject.with_teams(&[1]).await;
+    let key = environments_of(1);
+    subject.load(key, 1, &[site(1), site(2)]).await;
+    let lease = subject.lease_again(key, 2).await;
+    let unseen = site(1).node_items().remove(0).id;
+    let mut apply = unchanged(&lease);
+    apply.tables[1].unseen = vec![unseen.clone()];
+    subject.apply(&apply).await;
+    let baseline = subject.store.baseline(key).await.unwrap();
+    for (id, row) in &baseline.nodes {
+        assert_eq!(row.flags.needs_validation, *id == unseen, "{id}");
+        assert_eq!(row.fence == lease.name.fence, *id == unseen, "{id}");
+        assert!(!row.flags.stale && !row.flags.quarantined && row.flags.missing_since.is_none());
+    }
+}
+
 /// Staged rows are flipped by the apply, the last of one id; before that, and
 /// after an overtaken apply, nobody sees them.
 pub async fn staged_rows_appear_with_the_commit(subject: &StoreSubject) {
@@ -372,7 +391,8 @@ macro_rules! store_apply_exam {
             verified_at_is_when_the_request_was_sent, an_unverified_table_keeps_its_time,
             a_missing_row_is_served_with_a_doubt,
             a_stale_environment_is_archived_until_it_returns, the_archive_is_annotated,
-            a_quarantined_row_is_served_with_a_doubt, staged_rows_appear_with_the_commit,
+            a_quarantined_row_is_served_with_a_doubt,
+            a_row_that_nothing_was_said_of_is_in_doubt, staged_rows_appear_with_the_commit,
             a_change_can_be_undone, a_doubtful_commit_settles_nothing, body_and_cursor_are_kept,
             actions_are_appended_and_known, teams_are_isolated);
     };

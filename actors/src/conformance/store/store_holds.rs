@@ -126,12 +126,55 @@ pub async fn listings_move_a_hold(subject: &StoreSubject) {
     subject.pace.pass(Duration::from_secs(1)).await;
 }
 
+/// A set that joins the one that waits is told of again, and agreement counts
+/// anew for both: what came later was not missed before.
+pub async fn a_set_that_joins_counts_anew(subject: &StoreSubject) {
+    let id = held(subject).await;
+    let key = environments_of(1);
+    let waiting = async || {
+        let holds = subject.store.baseline(key).await.unwrap().holds;
+        assert_eq!(holds.len(), 1);
+        (holds[0].agreeing_listings, holds[0].counted_at, holds[0].items.len())
+    };
+    let (_, made, _) = waiting().await;
+    subject.pace.pass(Duration::from_mins(20)).await;
+    change(subject, 3, HoldChange::Agree { id }).await;
+    let (agreeing, agreed, _) = waiting().await;
+    // The pace may move stored times instead of the clock.
+    assert!(agreeing == 1 && agreed > made - Duration::from_mins(1), "{made} to {agreed}");
+
+    subject.pace.pass(Duration::from_mins(20)).await;
+    let lease = subject.lease_again(key, 4).await;
+    let late = ExternalId::from("appid-00099");
+    let mut apply = unchanged(&lease);
+    apply.holds = vec![HoldChange::Open {
+        data_type: DataType::Environments,
+        items: vec![late.clone()],
+        of: 7,
+        reason: "over_percentage".to_owned(),
+    }];
+    let Applied::Committed { held, .. } = subject.store.apply(&apply).await.unwrap() else {
+        panic!("overtaken")
+    };
+    assert_eq!(held, [id], "the open one grows");
+    let (agreeing, counted, items) = waiting().await;
+    assert_eq!((agreeing, items), (0, 7));
+    let age = lease.database_now - counted;
+    assert!(age < Duration::from_mins(10), "it counts from this listing on: {age}");
+    let events = subject.events(key.team).await;
+    let told = events.iter().filter_map(|event| match &event.body {
+        EventBody::RemovalsHeld(held) => Some((held.hold_id, held.count, held.of)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(id, 6, 6), (id, 7, 7)]);
+}
+
 /// Tests of holds through [`Store`](crate::ports::store::Store).
 #[macro_export]
 macro_rules! store_holds_exam {
     ($attr:tt, $make:expr) => {
         $crate::exam!($attr, $make, store_holds:
             a_held_set_is_shown_and_told, a_released_set_binds_until_it_is_carried_out,
-            a_rejected_set_is_served_on, listings_move_a_hold);
+            a_rejected_set_is_served_on, listings_move_a_hold, a_set_that_joins_counts_anew);
     };
 }

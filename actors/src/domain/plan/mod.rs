@@ -105,6 +105,9 @@ pub struct Absence {
     pub nodes: Vec<NodesLeft>,
     /// Environments whose own answer lists at least one node, by id.
     pub populated: Vec<ExternalId>,
+    /// Live nodes of the mirror whose environment was read and did not speak
+    /// of them, by id: it had no list of nodes, or none that could be read.
+    pub unseen_nodes: Vec<ExternalId>,
     /// What failed its schema.
     pub quarantined: Vec<Malformed>,
     /// Counts of the environments table.
@@ -309,6 +312,7 @@ impl<'b> Planner<'b> {
             seen: Vec::new(),
             nodes: Vec::new(),
             populated: Vec::new(),
+            unseen_nodes: Vec::new(),
             quarantined: self.quarantined,
             environment_counts: self.environment_counts,
             node_counts: self.node_counts,
@@ -324,13 +328,19 @@ impl<'b> Planner<'b> {
         }
         for (id, seen) in &self.environments {
             absence.seen.push(id.clone());
-            let NodesSeen::Listed(listed) = seen.nodes else { continue };
-            if listed > 0 {
-                absence.populated.push(id.clone());
-            }
             let stored = self.children.get(id).map_or(&[][..], Vec::as_slice);
             let left = stored.iter().filter(|node| !self.nodes.contains_key(**node));
             let mut left: Vec<ExternalId> = left.map(|node| (*node).clone()).collect();
+            let NodesSeen::Listed(listed) = seen.nodes else {
+                // An outline is silent by its nature.
+                if seen.outcome != Outcome::Outlined {
+                    absence.unseen_nodes.append(&mut left);
+                }
+                continue;
+            };
+            if listed > 0 {
+                absence.populated.push(id.clone());
+            }
             if complete && !left.is_empty() {
                 left.sort_unstable();
                 let left = NodesLeft { environment: id.clone(), nodes: left, emptied: listed == 0 };
@@ -340,6 +350,7 @@ impl<'b> Planner<'b> {
         absence.environments.sort_unstable();
         absence.seen.sort_unstable();
         absence.populated.sort_unstable();
+        absence.unseen_nodes.sort_unstable();
         absence.nodes.sort_unstable_by(|a, b| a.environment.cmp(&b.environment));
         absence
     }

@@ -104,6 +104,15 @@ fn an_absent_nodes_key_is_unknown_and_never_empty() {
     assert_eq!(planned[0].item.raw_version, None, "recognising it later would vouch for nodes");
     let absence = complete(planner);
     assert_eq!((absence.nodes.len(), absence.populated.len()), (0, 0));
+    assert_eq!(absence.unseen_nodes, [id("1"), id("2")], "and they are in doubt");
+}
+
+#[test]
+fn an_outline_puts_no_node_in_doubt() {
+    let mirror = mirror(&[("a", &["1", "2"])]);
+    let mut planner = Planner::new(&mirror, false);
+    planner.accept_outline(&id("a"), &version("1"), 1);
+    assert_eq!(complete(planner).unseen_nodes, []);
 }
 
 #[test]
@@ -117,6 +126,7 @@ fn what_fails_its_schema_is_seen_and_set_aside() {
     let absence = complete(planner);
     assert_eq!((absence.environments.len(), absence.nodes.len()), (0, 0));
     assert_eq!(absence.quarantined.len(), 2);
+    assert_eq!(absence.unseen_nodes, [id("3")], "nobody spoke of the nodes of b");
     assert!(absence.completeness.is_complete() && absence.nodes_completeness.is_complete());
 }
 

@@ -13,6 +13,8 @@ mod decide;
 #[cfg(test)]
 mod model;
 mod nodes;
+#[cfg(test)]
+mod properties;
 mod question;
 mod rules;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A mirror that goes through random histories of listings, answers and
 //! decisions, and a book in which the evidence against each row is kept by
-//! other means than the rules keep it.
+//! other means than the rules keep it. What must hold is in `properties`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,23 +11,35 @@ use time::OffsetDateTime;
 use super::*;
 use crate::domain::baseline::{Baseline, HoldState, RowFlags, StoredHold};
 use crate::domain::ids::{ExternalId, HoldId};
-use crate::domain::plan::Planner;
+use crate::domain::plan::{Absence, Planner};
 use crate::domain::sample::*;
+use crate::domain::scope::DataType;
 use crate::domain::snapshot::{Completeness, PartialReason};
 
-const ROWS: usize = 30;
+pub(super) const ROWS: usize = 30;
+
+/// What an environment's own answer says of its two nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nodes {
+    Both,
+    One,
+    Empty,
+    /// No list at all.
+    Silent,
+}
 
 #[derive(Debug, Clone)]
-enum Step {
-    /// A listing that lacks these rows, and what probes would answer.
-    Listing { lacks: BTreeSet<usize>, complete: bool, answers: Vec<ProbeAnswer> },
+pub(super) enum Step {
+    /// A listing that lacks these rows, what it says of the others' nodes in
+    /// turn, and what probes would answer.
+    Listing { lacks: BTreeSet<usize>, nodes: Vec<Nodes>, complete: bool, answers: Vec<ProbeAnswer> },
     /// Somebody decides the oldest hold that waits.
     Decide { release: bool },
     /// Time passes.
     Wait { minutes: u64 },
 }
 
-fn lacks() -> impl Strategy<Value = BTreeSet<usize>> {
+pub(super) fn lacks() -> impl Strategy<Value = BTreeSet<usize>> {
     prop_oneof![
         Just(BTreeSet::new()),
         Just((0..ROWS).collect()),
@@ -35,99 +47,161 @@ fn lacks() -> impl Strategy<Value = BTreeSet<usize>> {
         prop::collection::btree_set(0..ROWS, 0..ROWS),
         // The same rows again and again, so that evidence can gather.
         (0..ROWS).prop_map(|from| (from..ROWS).collect()),
+        Just((0..2).collect()),
+        Just((0..3).collect()),
         Just((0..6).collect()),
         Just((0..12).collect()),
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn shown() -> impl Strategy<Value = Vec<Nodes>> {
+    let mixed = prop_oneof![
+        6 => Just(Nodes::Both),
+        1 => Just(Nodes::One),
+        2 => Just(Nodes::Empty),
+        1 => Just(Nodes::Silent),
+    ];
+    prop_oneof![
+        4 => Just(vec![Nodes::Both]),
+        1 => Just(vec![Nodes::Empty]),
+        1 => Just(vec![Nodes::Both, Nodes::Empty]),
+        1 => Just(vec![Nodes::One]),
+        2 => prop::collection::vec(mixed, 1..8),
+    ]
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let answer = prop_oneof![
         4 => Just(ProbeAnswer::Gone),
         4 => Just(ProbeAnswer::Unknown),
         1 => Just(ProbeAnswer::Transferred),
     ];
     let answers = prop_oneof![
-        2 => Just(vec![ProbeAnswer::Unknown]),
+        4 => Just(vec![ProbeAnswer::Unknown]),
         2 => Just(vec![ProbeAnswer::Gone]),
         2 => prop::collection::vec(answer, 1..8),
         1 => Just(vec![ProbeAnswer::Gone, ProbeAnswer::StillOwn]),
     ];
     prop_oneof![
-        6 => (lacks(), prop::bool::weighted(0.8), answers)
-            .prop_map(|(lacks, complete, answers)| Step::Listing { lacks, complete, answers }),
+        6 => (lacks(), shown(), prop::bool::weighted(0.8), answers).prop_map(
+            |(lacks, nodes, complete, answers)| Step::Listing { lacks, nodes, complete, answers }
+        ),
         1 => any::<bool>().prop_map(|release| Step::Decide { release }),
         4 => prop_oneof![Just(1), Just(9), Just(10), Just(60), Just(8 * 24 * 60)]
             .prop_map(|minutes| Step::Wait { minutes }),
     ]
 }
 
-/// The evidence against one row, kept apart from the rules.
-#[derive(Debug, Clone, Default)]
-struct Evidence {
-    /// Times of complete listings in a row that lacked it.
-    lacked: Vec<OffsetDateTime>,
+/// What a run decided, and all that it decided by.
+pub(super) struct Decided<'a> {
+    pub before: &'a Baseline,
+    pub absence: &'a Absence,
+    /// What the listing really was.
+    pub complete: bool,
+    pub answered: &'a [(ExternalId, ProbeAnswer)],
+    pub environments: &'a Decision,
+    pub nodes: &'a NodesDecision,
 }
 
-struct Model {
-    rules: RemovalRules,
-    now: OffsetDateTime,
-    mirror: Baseline,
-    evidence: BTreeMap<ExternalId, Evidence>,
+/// Times of complete listings in a row that lacked a row.
+pub(super) type Evidence = BTreeMap<ExternalId, Vec<OffsetDateTime>>;
+
+pub(super) struct Model {
+    pub rules: RemovalRules,
+    /// A guard that is off: partial listings are taken for complete ones.
+    pub credulous: bool,
+    pub now: OffsetDateTime,
+    pub mirror: Baseline,
+    pub lacked: Evidence,
+    pub lacked_nodes: Evidence,
+    /// How often something happened, by name.
+    pub seen: BTreeMap<&'static str, usize>,
     next_hold: i64,
-    staled: usize,
 }
 
 impl Model {
-    fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize, rules: RemovalRules) -> Self {
         let mut mirror = Baseline::default();
         for row in 0..size {
-            let name = name(row);
-            mirror.environments.insert(id(name.as_str()), row_of(&name));
+            let [a, b] = node_names(row);
+            let one = super::super::sample::mirror(&[(&name(row), &[&a, &b])]);
+            mirror.environments.extend(one.environments);
+            mirror.nodes.extend(one.nodes);
         }
-        let evidence = BTreeMap::new();
-        let rules = RemovalRules::default();
-        Self { rules, now: NOW, mirror, evidence, next_hold: 1, staled: 0 }
+        Self {
+            rules,
+            credulous: false,
+            now: NOW,
+            mirror,
+            lacked: Evidence::new(),
+            lacked_nodes: Evidence::new(),
+            seen: BTreeMap::new(),
+            next_hold: 1,
+        }
     }
 
-    fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    pub(super) fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
             Step::Wait { minutes } => self.now += Duration::from_secs(minutes * 60),
-            Step::Decide { release } => {
-                let now = self.now;
-                let waiting = |hold: &&mut StoredHold| hold.state == HoldState::Held;
-                if let Some(hold) = self.mirror.holds.iter_mut().find(waiting) {
-                    hold.state = if *release { HoldState::Released } else { HoldState::Rejected };
-                    hold.decided_at = Some(now);
-                }
+            Step::Decide { release } => self.decide(*release),
+            Step::Listing { lacks, nodes, complete, answers } => {
+                self.list(lacks, nodes, *complete, answers)?;
             }
-            Step::Listing { lacks, complete, answers } => self.list(lacks, *complete, answers)?,
         }
         Ok(())
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn decide(&mut self, release: bool) {
+        let now = self.now;
+        let waiting = |hold: &&mut StoredHold| hold.state == HoldState::Held;
+        let Some(hold) = self.mirror.holds.iter_mut().find(waiting) else { return };
+        hold.state = if release { HoldState::Released } else { HoldState::Rejected };
+        hold.decided_at = Some(now);
+        self.note(if release { "released by people" } else { "rejected" });
     }
 
     fn list(
         &mut self,
         lacks: &BTreeSet<usize>,
+        says: &[Nodes],
         complete: bool,
         answers: &[ProbeAnswer],
     ) -> Result<(), TestCaseError> {
-        let all: Vec<ExternalId> = self.mirror.environments.keys().cloned().collect();
-        let lacked: BTreeSet<ExternalId> = lacks.iter().map(|row| id(name(*row))).collect();
-        let live: BTreeSet<ExternalId> = self.live();
-        let how = if complete {
+        let before = self.mirror.clone();
+        let mut planner = Planner::new(&before, false);
+        let size = before.environments.len();
+        let mut shown: BTreeMap<ExternalId, Nodes> = BTreeMap::new();
+        let rows = (0..size).filter(|row| !lacks.contains(row)).zip(says.iter().cycle());
+        for (row, says) in rows {
+            let [a, b] = node_names(row);
+            let all = [a.as_str(), b.as_str()];
+            let count = match says {
+                Nodes::Both => 2,
+                Nodes::One => 1,
+                Nodes::Empty | Nodes::Silent => 0,
+            };
+            let mut element = element(&name(row), &all[..count]);
+            if *says == Nodes::Silent {
+                element.nodes = None;
+            }
+            for planned in planner.accept(listed(element)) {
+                let table = match planned.item.data_type() {
+                    DataType::Nodes => &mut self.mirror.nodes,
+                    _ => &mut self.mirror.environments,
+                };
+                table.get_mut(&planned.item.id).expect("row").flags = RowFlags::default();
+            }
+            shown.insert(id(name(row)), *says);
+        }
+        let how = if complete || self.credulous {
             Completeness::Complete
         } else {
             Completeness::Partial(PartialReason::Truncated)
         };
-        let before = self.mirror.clone();
-        let mut planner = Planner::new(&before, false);
-        for id in all.iter().filter(|id| !lacked.contains(*id)) {
-            for row in planner.accept(listed(element(id.as_str(), &[]))) {
-                let stored = self.mirror.environments.get_mut(&row.item.id).expect("row");
-                stored.flags = RowFlags::default();
-            }
-            self.evidence.remove(id);
-        }
         let absence = planner.finish(how);
         let question = question(&self.rules, &before, &absence, self.now);
         prop_assert!(question.probe.len() <= self.rules.probe_limit);
@@ -137,166 +211,129 @@ impl Model {
             .zip(answers.iter().cycle())
             .map(|(probe, answer)| (probe.id.clone(), *answer))
             .collect();
-        let decision = decide(&question, &answered);
+        let environments = decide(&question, &answered);
         let found = answered.iter().any(|(_, answer)| *answer == ProbeAnswer::StillOwn);
-        prop_assert_eq!(decision.contradicted, found);
-        if !complete || found {
-            prop_assert!(decision.stale.is_empty() && decision.missing.is_empty());
-        } else {
-            for id in live.intersection(&lacked) {
-                self.evidence.entry(id.clone()).or_default().lacked.push(self.now);
-            }
-        }
-        self.check(&decision, &answered, &live, &lacked)?;
-        self.store(decision);
-        Ok(())
-    }
-
-    /// The properties that the issue asks for.
-    fn check(
-        &self,
-        decision: &Decision,
-        answered: &[(ExternalId, ProbeAnswer)],
-        live: &BTreeSet<ExternalId>,
-        lacked: &BTreeSet<ExternalId>,
-    ) -> Result<(), TestCaseError> {
-        let confirmed = |id: &ExternalId| {
-            answered.iter().any(|(probed, answer)| {
-                probed == id && matches!(answer, ProbeAnswer::Gone | ProbeAnswer::Transferred)
-            })
+        prop_assert_eq!(environments.contradicted, found);
+        let nodes = nodes(&self.rules, &before, &absence, &environments, self.now);
+        self.weigh(&before, &shown, complete && !found);
+        let decided = Decided {
+            before: &before,
+            absence: &absence,
+            complete: complete && !found,
+            answered: &answered,
+            environments: &environments,
+            nodes: &nodes,
         };
-        let mut ids = BTreeSet::new();
-        for (id, reason) in &decision.stale {
-            prop_assert!(ids.insert(id.clone()), "{} twice", id);
-            prop_assert!(live.contains(id) && lacked.contains(id), "{} was there", id);
-            let lacked = &self.evidence[id].lacked;
-            prop_assert!(
-                lacked.len() >= 2 || (lacked.len() == 1 && confirmed(id)),
-                "{id} went by {reason:?} with {lacked:?}"
-            );
-            if *reason == StaleReason::MissedTwice {
-                prop_assert!(self.now - lacked[0] >= self.rules.confirm_gap);
-            }
-            let waited = self
-                .mirror
-                .holds
-                .iter()
-                .any(|hold| hold.state == HoldState::Held && hold.items.contains(id));
-            if waited && !confirmed(id) {
-                let enough = 1 + self.rules.release_after as usize;
-                prop_assert!(lacked.len() >= enough, "{} left its hold by {:?}", id, lacked);
-            }
-            let rejected = self.mirror.holds.iter().any(|hold| {
-                hold.state == HoldState::Rejected
-                    && hold.items.contains(id)
-                    && hold.decided_at.is_some_and(|at| self.now < at + self.rules.rejected_for)
-            });
-            prop_assert!(!rejected, "{} is served by decision", id);
-        }
-        for (id, _) in &decision.missing {
-            prop_assert!(ids.insert(id.clone()), "{} twice", id);
-            prop_assert!(live.contains(id) && lacked.contains(id), "{} was there", id);
-        }
-        // No single response: rows that this listing alone condemns.
-        let single = decision.stale.iter().filter(|(id, _)| self.evidence[id].lacked.len() == 1);
-        let allowed =
-            (live.len() * usize::from(self.rules.hold_percent) / 100).max(self.rules.hold_min - 1);
-        let small = live.len() <= self.rules.probe_limit && live.is_subset(lacked);
-        let single = single.count();
-        prop_assert!(single <= allowed || (small && single <= self.rules.probe_limit));
+        self.check(&decided)?;
+        self.store(environments, nodes);
         Ok(())
     }
 
-    fn store(&mut self, decision: Decision) {
-        for (id, reason) in decision.missing {
-            let flags = &mut self.mirror.environments.get_mut(&id).expect("row").flags;
-            flags.missing_since.get_or_insert(self.now);
-            flags.needs_validation = true;
-            flags.held = reason == MissingReason::Held;
-        }
-        for (id, _) in decision.stale {
-            self.staled += 1;
-            self.mirror.environments.get_mut(&id).expect("row").flags =
-                RowFlags { stale: true, ..RowFlags::default() };
-        }
-        for change in decision.holds {
-            match change {
-                HoldChange::Open { data_type, items, .. } => {
-                    let id = HoldId(self.next_hold);
-                    self.next_hold += 1;
-                    self.mirror.holds.push(StoredHold {
-                        id,
-                        data_type,
-                        state: HoldState::Held,
-                        items,
-                        agreeing_listings: 0,
-                        created_at: self.now,
-                        decided_at: None,
-                    });
-                }
-                HoldChange::Agree { id } => self.hold(id).agreeing_listings += 1,
-                HoldChange::Release { id } => self.hold(id).state = HoldState::Released,
-                HoldChange::Expire { id } => self.hold(id).state = HoldState::Expired,
-                HoldChange::Shrink { id, returned } => {
-                    self.hold(id).items.retain(|item| !returned.contains(item));
-                }
+    /// Writes down what this listing says for and against each row.
+    fn weigh(&mut self, before: &Baseline, shown: &BTreeMap<ExternalId, Nodes>, complete: bool) {
+        let now = self.now;
+        for (id, row) in &before.environments {
+            if shown.contains_key(id) {
+                self.lacked.remove(id);
+            } else if complete && !row.flags.stale {
+                self.lacked.entry(id.clone()).or_default().push(now);
             }
+        }
+        for (id, row) in &before.nodes {
+            let says = row.parent.as_ref().and_then(|parent| shown.get(parent));
+            let first = id.as_str().ends_with('a');
+            match says {
+                Some(Nodes::Both) => drop(self.lacked_nodes.remove(id)),
+                Some(Nodes::One) if first => drop(self.lacked_nodes.remove(id)),
+                Some(Nodes::One | Nodes::Empty) if complete => {
+                    self.lacked_nodes.entry(id.clone()).or_default().push(now);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn store(&mut self, environments: Decision, nodes: NodesDecision) {
+        for (table, missing, stale) in [
+            (&mut self.mirror.environments, environments.missing, environments.stale),
+            (&mut self.mirror.nodes, nodes.missing, nodes.stale),
+        ] {
+            for (id, reason) in missing {
+                let flags = &mut table.get_mut(&id).expect("row").flags;
+                flags.missing_since.get_or_insert(self.now);
+                flags.needs_validation = true;
+                flags.held = reason == MissingReason::Held;
+            }
+            for (id, reason) in stale {
+                *self.seen.entry(reason.as_str()).or_default() += 1;
+                table.get_mut(&id).expect("row").flags =
+                    RowFlags { stale: true, ..RowFlags::default() };
+            }
+        }
+        for change in environments.holds.into_iter().chain(nodes.holds) {
+            self.change(change);
         }
         self.mirror.holds.retain(|hold| hold.state != HoldState::Expired);
+    }
+
+    fn change(&mut self, change: HoldChange) {
+        let now = self.now;
+        match change {
+            HoldChange::Open { data_type, items, .. } => {
+                let open = self
+                    .mirror
+                    .holds
+                    .iter_mut()
+                    .find(|hold| hold.data_type == data_type && hold.state == HoldState::Held);
+                if let Some(hold) = open {
+                    hold.items.extend(items);
+                    (hold.agreeing_listings, hold.counted_at) = (0, now);
+                    return self.note("joined");
+                }
+                let hold = StoredHold {
+                    id: HoldId(self.next_hold),
+                    data_type,
+                    state: HoldState::Held,
+                    items,
+                    agreeing_listings: 0,
+                    created_at: now,
+                    counted_at: now,
+                    decided_at: None,
+                };
+                self.mirror.holds.push(hold);
+                self.next_hold += 1;
+                self.note(if data_type == DataType::Nodes { "held nodes" } else { "held" });
+            }
+            HoldChange::Agree { id } => {
+                let hold = self.hold(id);
+                hold.agreeing_listings += 1;
+                hold.counted_at = now;
+                self.note("agreed");
+            }
+            HoldChange::Release { id } => {
+                self.hold(id).state = HoldState::Released;
+                self.note("released by listings");
+            }
+            HoldChange::Expire { id } => {
+                self.hold(id).state = HoldState::Expired;
+                self.note("expired");
+            }
+            HoldChange::Shrink { id, returned } => {
+                self.hold(id).items.retain(|item| !returned.contains(item));
+                self.note("shrunk");
+            }
+        }
     }
 
     fn hold(&mut self, id: HoldId) -> &mut StoredHold {
         self.mirror.holds.iter_mut().find(|hold| hold.id == id).expect("hold")
     }
-
-    fn live(&self) -> BTreeSet<ExternalId> {
-        let rows = self.mirror.environments.iter().filter(|(_, row)| !row.flags.stale);
-        rows.map(|(id, _)| id.clone()).collect()
-    }
 }
 
-fn name(row: usize) -> String {
+pub(super) fn name(row: usize) -> String {
     format!("e{row:02}")
 }
 
-fn row_of(name: &str) -> crate::domain::StoredRow {
-    row(None, Some(name))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
-    #[test]
-    fn no_history_removes_a_row_without_evidence(
-        size in prop_oneof![Just(1_usize), Just(6), Just(20), Just(ROWS)],
-        steps in prop::collection::vec(step(), 1..40),
-    ) {
-        let mut model = Model::new(size);
-        for step in &steps {
-            model.run(step)?;
-        }
-    }
-
-    /// The other side: what stays away is gone in the end, whatever happened
-    /// before, unless somebody decided otherwise.
-    #[test]
-    fn what_stays_away_is_gone_in_the_end(
-        size in prop_oneof![Just(1_usize), Just(6), Just(20), Just(ROWS)],
-        lacks in lacks(),
-        steps in prop::collection::vec(step(), 0..12),
-    ) {
-        let mut model = Model::new(size);
-        for step in steps.iter().filter(|step| !matches!(step, Step::Decide { release: false })) {
-            model.run(step)?;
-        }
-        for _ in 0..8 {
-            model.run(&Step::Wait { minutes: 10 })?;
-            let answers = vec![ProbeAnswer::Unknown];
-            model.run(&Step::Listing { lacks: lacks.clone(), complete: true, answers })?;
-        }
-        let expected: BTreeSet<_> =
-            (0..size).filter(|row| !lacks.contains(row)).map(|row| id(name(row))).collect();
-        prop_assert_eq!(model.live(), expected);
-        prop_assert!(lacks.iter().all(|row| *row >= size) || model.staled > 0);
-    }
+fn node_names(row: usize) -> [String; 2] {
+    ["a", "b"].map(|node| format!("e{row:02}-{node}"))
 }

@@ -198,7 +198,7 @@ pub(super) fn counts_as_another(
     rules: &RemovalRules,
     now: OffsetDateTime,
 ) -> bool {
-    now >= hold.created_at + rules.confirm_gap * (hold.agreeing_listings + 1)
+    now >= hold.counted_at + rules.confirm_gap
 }
 
 /// Rows by id, for looking answers up.

@@ -67,6 +67,7 @@ fn hold(state: HoldState, items: std::ops::Range<usize>, agreeing: u32) -> Store
         items: names(items).into_iter().map(id).collect(),
         agreeing_listings: agreeing,
         created_at: NOW,
+        counted_at: NOW,
         decided_at: (state != HoldState::Held).then_some(NOW),
     }
 }
@@ -214,12 +215,17 @@ fn two_later_listings_release_a_hold() {
     let first = run(&mirror, 0..50, NOW + GAP);
     assert_eq!(first.holds, [HoldChange::Agree { id: HoldId(7) }]);
     assert_eq!((first.stale.len(), first.missing.len()), (0, 0));
-    mirror.holds[0].agreeing_listings = 1;
+    (mirror.holds[0].agreeing_listings, mirror.holds[0].counted_at) = (1, NOW + GAP);
     assert_eq!(run(&mirror, 0..50, NOW + GAP), Decision::default(), "still one opinion");
     let second = run(&mirror, 0..50, NOW + GAP * 2);
     assert_eq!(second.holds, [HoldChange::Release { id: HoldId(7) }]);
     assert_eq!(second.stale.len(), 50);
     assert!(second.stale.iter().all(|(_, reason)| *reason == StaleReason::HoldReleased));
+    // However late the first one came: two in a burst are one opinion.
+    mirror.holds[0].counted_at = NOW + GAP * 9;
+    let soon = NOW + GAP * 10 - Duration::from_nanos(1);
+    assert_eq!(run(&mirror, 0..50, soon), Decision::default(), "one bad minute");
+    mirror.holds[0].counted_at = NOW + GAP;
     // A row that comes back leaves the hold, and its listing agrees to nothing.
     let returned = run(&mirror, 0..51, NOW + GAP * 2);
     let back = vec![id("e50")];

@@ -29,6 +29,9 @@ impl Tables {
         for malformed in &table.quarantined {
             self.set_aside(commit, malformed);
         }
+        for id in &table.unseen {
+            self.doubt(commit, table.data_type, id);
+        }
         if table.verified {
             let entry = self.verified.entry((lease.key.team, table.data_type)).or_default();
             if entry.at.is_none_or(|at| at < commit.sent) {
@@ -169,6 +172,15 @@ impl Tables {
         kept.last = malformed.clone();
         kept.seen += 1;
         kept.last_seen_at = commit.now;
+    }
+
+    fn doubt(&mut self, commit: &Commit<'_>, data_type: DataType, id: &ExternalId) {
+        let lease = commit.apply.lease;
+        let Some(row) = self.row_mut(lease.key.team, data_type, id) else { return };
+        if row.stale.is_none() && !row.needs_validation {
+            row.needs_validation = true;
+            row.fence = lease.fence;
+        }
     }
 
     fn note_change(

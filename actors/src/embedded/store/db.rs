@@ -257,6 +257,7 @@ pub(super) struct Hold {
     pub of: u64,
     pub agreeing_listings: u32,
     pub created_at: OffsetDateTime,
+    pub counted_at: OffsetDateTime,
     pub decided: Option<(OffsetDateTime, String)>,
 }
 

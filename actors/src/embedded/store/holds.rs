@@ -19,14 +19,14 @@ impl Tables {
         for change in &commit.apply.holds {
             match change {
                 HoldChange::Open { data_type, items, of, reason } => {
-                    if let Some(id) = self.open_hold(commit, *data_type, items, *of, reason) {
-                        self.tell_held(commit, id);
-                        made.push(id);
-                    }
+                    let id = self.open_hold(commit, *data_type, items, *of, reason);
+                    self.tell_held(commit, id);
+                    made.push(id);
                 }
                 HoldChange::Agree { id } => {
                     if let Some(hold) = self.hold_of(commit, *id) {
                         hold.agreeing_listings += 1;
+                        hold.counted_at = commit.sent;
                     }
                 }
                 HoldChange::Release { id } => {
@@ -43,7 +43,8 @@ impl Tables {
         made
     }
 
-    /// One open hold per table: a second set joins the first.
+    /// One open hold per table: a second set joins the first, and agreement
+    /// counts anew for both.
     fn open_hold(
         &mut self,
         commit: &Commit<'_>,
@@ -51,18 +52,22 @@ impl Tables {
         items: &[ExternalId],
         of: u64,
         reason: &str,
-    ) -> Option<HoldId> {
+    ) -> HoldId {
         let team = commit.apply.lease.key.team;
-        let open = self.holds.values_mut().find(|hold| {
+        let open = self.holds.iter_mut().find(|(_, hold)| {
             hold.team == team && hold.data_type == data_type && hold.state == HoldState::Held
         });
-        if let Some(hold) = open {
+        if let Some((id, hold)) = open {
             for item in items {
                 if !hold.items.contains(item) {
                     hold.items.push(item.clone());
                 }
             }
-            return None;
+            reason.clone_into(&mut hold.reason);
+            hold.of = of;
+            hold.agreeing_listings = 0;
+            hold.counted_at = commit.sent;
+            return *id;
         }
         self.last_hold += 1;
         let id = HoldId(self.last_hold);
@@ -77,10 +82,11 @@ impl Tables {
                 of,
                 agreeing_listings: 0,
                 created_at: commit.now,
+                counted_at: commit.sent,
                 decided: None,
             },
         );
-        Some(id)
+        id
     }
 
     fn hold_of(&mut self, commit: &Commit<'_>, id: HoldId) -> Option<&mut Hold> {
@@ -124,6 +130,7 @@ impl Tables {
                 items: hold.items.clone(),
                 agreeing_listings: hold.agreeing_listings,
                 created_at: hold.created_at,
+                counted_at: hold.counted_at,
                 decided_at: hold.decided.as_ref().map(|(at, _)| *at),
             })
             .collect()

@@ -53,6 +53,9 @@ pub struct TableApply {
     /// Rows whose last received form failed its schema: they stay served and
     /// are marked `needs_validation`.
     pub quarantined: Vec<Malformed>,
+    /// Rows that the listing says nothing of, although it speaks of their
+    /// environment: they stay served and are marked `needs_validation`.
+    pub unseen: Vec<ExternalId>,
     /// What to add to the counts kept for the table.
     pub counts: Counts,
 }

@@ -1,5 +1,6 @@
 -- Removal sets that bind later runs. $1 int8 team.
 SELECT h.id, h.data_type, h.state, h.agreeing_listings, h.created_at, h.decided_at,
+       coalesce(h.last_agreed_at, h.created_at) AS counted_at,
        ARRAY (SELECT i.external_id FROM vz_sync_removal_hold_items i
               WHERE i.team_id = h.team_id AND i.hold_id = h.id ORDER BY i.external_id) AS items
 FROM vz_sync_removal_holds h

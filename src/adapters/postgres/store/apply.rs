@@ -146,6 +146,7 @@ impl PgStore {
         for table in &apply.tables {
             marked.extend(marks::mark(tx, stamp, table).await?);
             marks::quarantine(tx, stamp, table).await?;
+            marks::doubt(tx, stamp, table).await?;
         }
         archive::annotate(tx, stamp, &apply.annotations).await?;
         Ok(marked)

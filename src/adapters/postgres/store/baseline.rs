@@ -155,6 +155,7 @@ fn hold(row: &Row) -> Result<StoredHold, Fault> {
         items: items.into_iter().map(ExternalId::from).collect(),
         agreeing_listings: agreeing.max(0) as u32,
         created_at: row.try_get("created_at")?,
+        counted_at: row.try_get("counted_at")?,
         decided_at: row.try_get("decided_at")?,
     })
 }

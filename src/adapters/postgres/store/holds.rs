@@ -32,7 +32,10 @@ pub(super) async fn change(
                 ids.dedup();
                 let (job, rows) = (apply.lease.job, *of as i64);
                 let row = tx
-                    .row(OPEN, &[&team, &data_type.as_str(), reason, &rows, &ids, &job.0])
+                    .row(
+                        OPEN,
+                        &[&team, &data_type.as_str(), reason, &rows, &ids, &job.0, &stamp.sent],
+                    )
                     .await?
                     .ok_or_else(|| Fault::unreadable("a hold was not made"))?;
                 let (id, missing): (i64, i64) = (row.try_get("id")?, row.try_get("rows_missing")?);

@@ -13,6 +13,7 @@ use super::rows::Stamp;
 const MARK_MISSING: &str = include_str!("../sql/mark_missing.sql");
 const MARK_STALE: &str = include_str!("../sql/mark_stale.sql");
 const MARK_QUARANTINED: &str = include_str!("../sql/mark_quarantined.sql");
+const MARK_DOUBTFUL: &str = include_str!("../sql/mark_doubtful.sql");
 const QUARANTINE: &str = include_str!("../sql/quarantine.sql");
 const TOUCH_DATA_TYPE: &str = include_str!("../sql/touch_data_type.sql");
 
@@ -82,6 +83,17 @@ pub(super) async fn mark(
         }
     }
     Ok(marked)
+}
+
+/// Puts rows in doubt that the listing should have spoken of and did not.
+pub(super) async fn doubt(tx: &Tx<'_>, stamp: Stamp, table: &TableApply) -> Result<(), Fault> {
+    if table.unseen.is_empty() || !has_absence(table.data_type) {
+        return Ok(());
+    }
+    let mut ids: Vec<&str> = table.unseen.iter().map(ExternalId::as_str).collect();
+    ids.sort_unstable();
+    let sql = of_table(MARK_DOUBTFUL, table.data_type);
+    tx.execute(&sql, &[&stamp.team.0, &ids, &stamp.fence.0]).await.map(drop)
 }
 
 /// Keeps what failed its schema, and puts the rows served instead in doubt.
@@ -181,8 +193,10 @@ mod tests {
     #[test]
     fn only_our_own_words_reach_a_statement() {
         for data_type in DataType::ALL {
-            let sql = of_table(MARK_STALE, data_type);
-            assert!(!sql.contains('{'), "{sql}");
+            for sql in [MARK_STALE, MARK_DOUBTFUL] {
+                let sql = of_table(sql, data_type);
+                assert!(!sql.contains('{'), "{sql}");
+            }
         }
     }
 }

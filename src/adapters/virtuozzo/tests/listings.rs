@@ -213,8 +213,10 @@ async fn a_page_of_actions_becomes_items() {
         {"id": 6, "action": "StartEnv", "env": "shop", "startTime": "2026-11-01 10:00:02"},
         {"id": 7, "startTime": "2026-11-01 10:00:02"},
     ]});
-    let bench = bench(Reply::ok(page.to_string())).await;
+    let date = "date: Sun, 01 Nov 2026 10:30:00 GMT";
+    let bench = bench(Reply::status("200 OK", &[date], page.to_string())).await;
     let page = bench.platform.actions(&bench.access, &query()).await.expect("a page");
+    assert_eq!(page.clock, Some(datetime!(2026-11-01 10:30 UTC)));
     assert!(!format!("{page:?}").contains(CANARY));
     assert_eq!((page.items.len(), page.malformed.len(), page.total), (2, 1, 77));
     assert!(page.completeness.is_complete(), "the malformed one was identified");

@@ -1,7 +1,7 @@
 //! What goes out, and what becomes of answers that are none.
 
 use tokio::time::Instant;
-use vz_sync_actors::domain::FailureClass::{Auth, Capability, Invalid, Retryable, Throttled};
+use vz_sync_actors::domain::FailureClass::{Auth, Invalid, Retryable, Throttled};
 use vz_sync_actors::ports::platforms::Circuit;
 
 use super::server::Reply;
@@ -63,7 +63,6 @@ async fn answers_that_are_none_have_classes() {
         (Reply::ok(r#"{"result":0,"response":{"result":99}}"#), (Retryable, "result_99")),
         (Reply::ok(r#"{"infos":[],"result":99}"#), (Retryable, "result_99")),
         (Reply::ok(r#"{"result":5}"#), (Invalid, "result_5")),
-        (Reply::ok(r#"{"result":8202}"#), (Capability, "result_8202")),
         (Reply::ok(r#"{"result":0}"#), (Invalid, "infos_missing")),
         (Reply::ok(r#"{"result":0,"infos":null}"#), (Invalid, "infos_missing")),
         (Reply::ok(r#"{"result":0,"infos":{}}"#), (Invalid, "infos_missing")),
@@ -86,6 +85,31 @@ async fn answers_that_are_none_have_classes() {
         assert_eq!(failure.connection_level, expected.1 == "connection_lost");
         assert_eq!(bench.server.requests().len(), 1, "{expected:?} is not retried");
     }
+}
+
+#[tokio::test]
+async fn a_listing_method_that_is_refused_gives_way_to_the_other() {
+    let refused = || Reply::ok(r#"{"result":8202}"#);
+    let asked = |bench: &Bench| {
+        let heads = bench.server.requests().into_iter().map(|request| request.head);
+        let path = |head: String| head.split_whitespace().nth(1).map(str::to_owned);
+        heads
+            .filter_map(path)
+            .map(|path| path.rsplit('/').next().unwrap_or("").to_owned())
+            .collect()
+    };
+    let methods: Vec<String> = vec!["getbasicenvsinfo".to_owned(), "getenvs".to_owned()];
+    let bench = bench([refused(), Reply::ok(BASIC)]).await;
+    let (listing, elements) = bench.listing().await;
+    assert!(listing.expect("a listing").completeness.is_complete());
+    assert_eq!((elements.len(), asked(&bench)), (1, methods.clone()));
+    // Without either there is nothing to go by, whoever the key belongs to.
+    let bench = self::bench([refused(), refused(), Reply::ok(USER)]).await;
+    assert_eq!(class_and_code(&bench.failure().await), (Auth, "listing_refused"));
+    assert_eq!(asked(&bench), methods);
+    // Any other answer of the second is an answer.
+    let bench = self::bench([refused(), Reply::ok(r#"{"result":99}"#)]).await;
+    assert_eq!(class_and_code(&bench.failure().await), (Retryable, "result_99"));
 }
 
 #[tokio::test]
