@@ -11,7 +11,7 @@ OUT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test smoke-vz_sync lint fmt deny deps ci clean
+.PHONY: help run test bench smoke-vz_sync lint fmt deny deps ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,11 @@ run: deps ## Build and start the demo: database, platform simulator, pipeline, A
 
 test: ## Run every test; servers are started and stopped by the tests (ARGS=filter)
 	@CARGO="$(CARGO)" .ci/test $(ARGS)
+
+bench: deps ## Measure a release build: first, unchanged, changed and delta runs of two sizes (ARGS=flags)
+	$(CARGO) build --release --bin vz-sync
+	$(TARGET)/release/vz-sync bench --teams 200 --envs 20 --nodes 4 $(ARGS)
+	$(TARGET)/release/vz-sync bench --teams 1 --envs 10000 --nodes 3 $(ARGS)
 
 smoke-vz_sync: deps ## Start a demo of its own, trigger a sync, wait for its rows and event
 	$(CARGO) build --profile $(PROFILE) --bin vz-sync

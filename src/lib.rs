@@ -2,6 +2,7 @@
 //! command line and the platform simulator.
 
 pub mod adapters;
+pub mod bench;
 pub mod boot;
 pub mod cli;
 pub mod config;

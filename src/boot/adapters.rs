@@ -91,8 +91,8 @@ impl Adapters {
         let platforms: Arc<dyn Platforms> = Arc::new(PgPlatforms::new(pools.pipeline.clone()));
         let limiter: Arc<dyn Limiter> = Arc::new(EmbeddedLimiter::new(
             Rates {
-                platform: Some(f64::from(config.limits.platform_requests_per_second)),
-                team: Some(f64::from(config.limits.team_requests_per_second)),
+                platform: limit(config.limits.platform_requests_per_second),
+                team: limit(config.limits.team_requests_per_second),
                 ..Rates::default()
             },
             0,
@@ -137,6 +137,11 @@ impl Adapters {
         let teams = Arc::new(PgTeams::new(pools.pipeline.clone()));
         Ok(Self { ports, reads, teams, gates, pools })
     }
+}
+
+/// Zero is no limit. The check of a configuration refuses it; only a bench sets it.
+fn limit(per_second: u32) -> Option<f64> {
+    (per_second > 0).then(|| f64::from(per_second))
 }
 
 /// Keeps the client's gates as fresh as the engine's last look.

@@ -3,6 +3,7 @@
 mod adapters;
 mod database;
 pub mod demo;
+mod pipeline;
 mod service;
 mod settings;
 mod system;
@@ -14,6 +15,7 @@ use crate::adapters::postgres::migrate::MigrateError;
 
 pub use adapters::{Adapters, address_policy};
 pub use database::Database;
+pub use pipeline::Pipeline;
 pub use service::{Listening, Prepared, Service};
 
 /// The service could not be started.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use uuid::Uuid;
 use vz_sync_actors::domain::ReplicaId;
-use vz_sync_actors::engine::Engine;
 use vz_sync_actors::kit::TreeFailure;
 
-use super::adapters::{Adapters, follow_gates};
-use super::{BootError, Database, settings};
+use super::adapters::Adapters;
+use super::pipeline::Pipeline;
+use super::{BootError, Database};
 use crate::adapters::postgres::seed;
 use crate::config::Config;
 use crate::http::admin::{self, AdminState};
@@ -38,18 +38,16 @@ pub struct Listening {
 pub struct Service {
     /// Where it listens.
     pub listening: Listening,
-    adapters: Adapters,
-    engine: Arc<Engine>,
+    pipeline: Pipeline,
     stopping: CancellationToken,
     servers: Vec<JoinHandle<()>>,
-    gates: JoinHandle<()>,
 }
 
 /// Everything but the engine and the listeners: nothing runs yet.
 pub struct Prepared {
     /// The adapters, for what must be done before the engine looks.
     pub adapters: Adapters,
-    replica: ReplicaId,
+    pub(super) replica: ReplicaId,
     metrics: Metrics,
 }
 
@@ -69,7 +67,7 @@ impl Prepared {
 impl Service {
     /// Starts the engine and the listeners.
     pub async fn start(config: &Config, prepared: Prepared) -> Result<Self, BootError> {
-        let Prepared { adapters, replica, metrics } = prepared;
+        let (replica, metrics) = (prepared.replica, prepared.metrics.clone());
         // Bound before the engine starts: a port that is taken must not cost
         // a run.
         let api_server = bind("API", config.http.listen, config).await?;
@@ -77,17 +75,12 @@ impl Service {
         let listening =
             Listening { api: local_addr(&api_server)?, admin: local_addr(&admin_server)? };
 
-        let engine_settings = settings::engine(config, replica, host_name());
-        let engine = Engine::start(adapters.ports.clone(), engine_settings)
-            .await
-            .map_err(|error| BootError::Engine(error.to_string()))?;
-        let handle = engine.handle();
-        let gates = tokio::spawn(follow_gates(adapters.gates.clone(), handle.measured_arc()));
+        let pipeline = Pipeline::start(config, prepared).await?;
 
         let stopping = CancellationToken::new();
         let api = ApiState::new(
-            Arc::new(handle),
-            api_ports(&adapters),
+            Arc::new(pipeline.handle()),
+            api_ports(&pipeline.adapters),
             Verifier::from_config(&config.auth),
             metrics,
             ApiSettings::from_config(config),
@@ -95,8 +88,7 @@ impl Service {
         );
         let (public, _) = router::public(&api, Router::new())
             .map_err(|error| BootError::Api(error.to_string()))?;
-        let engine = Arc::new(engine);
-        let pulse = engine.clone();
+        let pulse = pipeline.engine();
         let admin_state = AdminState {
             api,
             token: config.admin.token.as_ref().map(AdminToken::new),
@@ -111,13 +103,13 @@ impl Service {
             tokio::spawn(admin_server.serve(admin, stopping.clone())),
         ];
         info!(event = "vz_sync_started", replica = %replica, listen = %listening.api, admin_listen = %listening.admin, "service is up");
-        Ok(Self { listening, adapters, engine, stopping, servers, gates })
+        Ok(Self { listening, pipeline, stopping, servers })
     }
 
     /// Runs until `stop`, or until the engine gives up; then stops in order.
     /// Answers what the engine gave up over.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Option<TreeFailure> {
-        let failed = self.engine.failed();
+        let failed = self.pipeline.failed();
         let failure = tokio::select! {
             () = stop => None,
             failure = failed => {
@@ -131,23 +123,13 @@ impl Service {
 
     /// Stops listening, hands runs back, and closes what was opened.
     pub async fn shutdown(self) {
-        let Self { adapters, engine, stopping, servers, gates, .. } = self;
+        let Self { pipeline, stopping, servers, .. } = self;
         info!(event = "vz_sync_stopping", "service is stopping");
         stopping.cancel();
         for server in servers {
             let _ = server.await;
         }
-        gates.abort();
-        // The admin router's heartbeat held the other reference, and its
-        // server is gone.
-        if let Ok(engine) = Arc::try_unwrap(engine) {
-            for actor in &engine.shutdown().await.overdue {
-                warn!(event = "vz_sync_stop_overdue", actor = %actor, "an actor had to be killed");
-            }
-        } else {
-            warn!(event = "vz_sync_stop_overdue", "a request still held the engine");
-        }
-        adapters.pools.close();
+        pipeline.shutdown().await;
         info!(event = "vz_sync_stopped", "service has stopped");
     }
 }
@@ -181,12 +163,4 @@ async fn bind(
 
 fn local_addr(server: &Server) -> Result<SocketAddr, BootError> {
     server.local_addr().map_err(|error| BootError::Api(error.to_string()))
-}
-
-/// For people who look at several replicas.
-fn host_name() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "localhost".to_owned())
 }

@@ -4,6 +4,7 @@
 //! is an [`Exit`]. Only commands that work are in the tree; `simulate` brings its own
 //! arguments from the simulator's room.
 
+mod bench;
 mod config;
 mod context;
 pub mod credentials;
@@ -109,6 +110,7 @@ enum Command {
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
     Simulate(crate::simulator::SimulateArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// Parses and runs a command line; the environment is handed in by `main`.
@@ -145,6 +147,7 @@ async fn execute(cli: Cli, environment: BTreeMap<String, String>, output: Output
         Command::Config(command) => config::run(&command, &context),
         Command::Migrate(command) => migrate::run(&command, &context).await,
         Command::Simulate(args) => simulate(args).await,
+        Command::Bench(args) => bench::run(&args, &context).await,
     };
     ended.unwrap_or_else(|error| {
         context.output.error(&error);

@@ -52,6 +52,7 @@ pub use evolve::{Created, Happening, Mutation};
 pub use fault::{Fault, HangAt};
 pub use faults::{FaultRule, Faults, RuleReport};
 pub use options::{AccountSpec, Latency, Rate, Share, SimulatorOptions};
+pub(crate) use options::{DEFAULT_TOKEN_TEMPLATE, numbered_token};
 pub use server::Door;
 pub use stats::{MethodStats, RequestRecord, Stats, StatsReport};
 pub use summary::{AccountSummary, EnvironmentSummary, NodeSummary};

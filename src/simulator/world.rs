@@ -247,11 +247,12 @@ impl World {
         })
     }
 
-    /// Renders every account's basic listing now, so that the next requests are served from
-    /// memory: for measurements in which the platform must not be what takes the time.
+    /// Renders every account's basic and lazy listings now, so that the next requests are served
+    /// from memory: for measurements in which the platform must not be what takes the time.
     pub fn warm(&self) {
         for index in 0..self.accounts.len() {
             self.listing(index, Form::Basic);
+            self.listing(index, Form::Lazy);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, private servers.
 
+mod bench;
 mod cluster;
 mod e2e;
 mod schema;

@@ -163,7 +163,7 @@ fn namespace_works() -> Result<(), String> {
 }
 
 /// Whether setpriv is there and knows `--pdeathsig` (BusyBox's does not).
-fn dies_with_parent() -> bool {
+pub(crate) fn dies_with_parent() -> bool {
     Command::new("setpriv")
         .args(["--pdeathsig", "INT", "true"])
         .stdin(Stdio::null())

@@ -27,6 +27,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Config;
 
+pub(crate) use self::identity::dies_with_parent;
 use self::{adopt::Answer, binaries::Search, error::io, identity::Identity, launch::Server};
 pub use self::{
     binaries::Binaries,

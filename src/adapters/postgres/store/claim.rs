@@ -11,7 +11,8 @@ use super::PgStore;
 use super::db::{Tx, class, key, read, write};
 
 const FREE_EXPIRED: &str = include_str!("../sql/free_expired.sql");
-const CLAIM_DUE: &str = include_str!("../sql/claim_due.sql");
+/// The claim itself: `bench claim` looks at its plan.
+pub const CLAIM_DUE: &str = include_str!("../sql/claim_due.sql");
 const MARK_PUBLISHED: &str = "UPDATE vz_sync_jobs SET published_at = clock_timestamp()
      WHERE id = ANY ($1::int8[]) AND state = 'queued'";
 const PUBLISHED_UNLEASED: &str =

@@ -42,6 +42,8 @@ use vz_sync_actors::ports::store::{
     Settlement, Store, SyncRequest, Upsert,
 };
 
+pub use self::claim::CLAIM_DUE;
+pub use self::outbox::TELL;
 use super::error::retrying;
 use super::pool::Pools;
 use crate::secrets::KeyRing;

@@ -5,7 +5,8 @@ use vz_sync_actors::domain::{EventBody, EventNo, JobId, Scope, TeamId};
 use super::super::error::Fault;
 use super::db::Tx;
 
-const TELL: &str = include_str!("../sql/tell.sql");
+/// Numbers and writes the events of a transaction; `bench sse` publishes with it.
+pub const TELL: &str = include_str!("../sql/tell.sql");
 
 /// One event on its way.
 pub(super) struct Outgoing {
