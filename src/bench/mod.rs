@@ -6,6 +6,7 @@
 //! Deliberately absent: judgement. What the figures should be is in `docs/PERFORMANCE.md`; walls
 //! depend on who else uses the machine, so no test holds a figure against a limit.
 
+mod codec;
 mod ground;
 mod machine;
 mod meter;
@@ -16,6 +17,7 @@ mod report;
 mod rig;
 mod sync;
 
+pub use codec::CodecArgs;
 pub use pipeline::PipelineArgs;
 pub use report::Report;
 pub use rig::{limit_requests, overrides};

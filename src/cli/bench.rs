@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Context, Exit};
-use crate::bench::{self, PipelineArgs, SyncArgs};
+use crate::bench::{self, CodecArgs, PipelineArgs, SyncArgs};
 
 /// Measure the engine and its parts on this machine
 ///
@@ -25,6 +25,7 @@ pub struct BenchArgs {
 enum BenchCommand {
     Sync(SyncArgs),
     Pipeline(PipelineArgs),
+    Codec(CodecArgs),
 }
 
 /// Runs it.
@@ -37,6 +38,7 @@ pub async fn run(args: &BenchArgs, context: &Context) -> Result<Exit, CliError> 
     let found = match &args.command {
         None => sync(&args.sync, &mut config, &progress).await,
         Some(BenchCommand::Sync(args)) => sync(args, &mut config, &progress).await,
+        Some(BenchCommand::Codec(args)) => args.run().await.map(Some),
         Some(BenchCommand::Pipeline(args)) => {
             bench::limit_requests(&mut config, args.platform_rate);
             args.run(&config, &progress, interrupted()).await

@@ -265,7 +265,7 @@ fn node(
     rules: &mut Rules,
 ) -> Result<Item, Wrong> {
     let payload = rules.node(text)?;
-    let tree = parsed(&payload)?;
+    let tree = columns::node_tree(&payload)?;
     let id = columns::identifier(&tree, "id")?;
     let columns = columns::node(&tree, environment, env_name)?;
     Ok(Item {

@@ -31,6 +31,21 @@ impl<'a> Json<'a> {
         sonic_rs::from_slice(bytes).map_err(|_| Unreadable)
     }
 
+    /// An object with no other members than the wanted ones, of a text whose keys are sorted;
+    /// the rest is passed over unread. `wanted` is sorted, too.
+    pub(super) fn sparse(text: &'a str, wanted: &[&str]) -> Result<Self, Unreadable> {
+        let mut members = Vec::with_capacity(wanted.len());
+        for member in sonic_rs::to_object_iter(text) {
+            let (key, value) = member.map_err(|_| Unreadable)?;
+            if wanted.binary_search(&&*key).is_ok() {
+                // What was written by us holds no escapes that a raw value could not be read with.
+                let Cow::Borrowed(raw) = value.as_raw_cow() else { return Err(Unreadable) };
+                members.push((key, Self::parse(raw.as_bytes())?));
+            }
+        }
+        Ok(Self::Object(members))
+    }
+
     /// A member of an object; null counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&Json<'a>> {
         let Self::Object(members) = self else { return None };

@@ -18,6 +18,7 @@ mod fresh;
 mod gates;
 mod json;
 mod listing;
+mod measure;
 mod options;
 mod rules;
 mod ssrf;
@@ -29,6 +30,7 @@ mod tests;
 pub use client::{Observer, RequestSeen, Surroundings};
 pub use errors::ResultCodes;
 pub use gates::{GateState, Gates};
+pub use measure::{Depth, read_body};
 pub use options::VirtuozzoOptions;
 pub use ssrf::{AddressPolicy, RefusedUrl};
 

@@ -122,7 +122,7 @@ impl RedactionRules {
 #[derive(Debug, Clone)]
 pub(super) struct KeyRules {
     rules: RedactionRules,
-    known: HashMap<Box<str>, KeyRule>,
+    known: HashMap<Box<str>, KeyRule, foldhash::fast::RandomState>,
 }
 
 /// More names than any platform has: past it they are judged anew each time,
@@ -131,7 +131,7 @@ const MAX_KNOWN: usize = 4096;
 
 impl KeyRules {
     pub(super) fn new(rules: RedactionRules) -> Self {
-        Self { rules, known: HashMap::new() }
+        Self { rules, known: HashMap::default() }
     }
 
     pub(super) const fn rules(&self) -> &RedactionRules {

@@ -20,32 +20,51 @@ pub(super) fn cut(text: &str, cap: usize) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
-/// Appends a string with its quotes.
-pub(super) fn write(text: &str, out: &mut String) {
-    out.push('"');
-    let mut start = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            0x08 => "\\b",
-            0x09 => "\\t",
-            0x0a => "\\n",
-            0x0c => "\\f",
-            0x0d => "\\r",
-            0x00..=0x1f => "",
-            _ => continue,
-        };
-        out.push_str(&text[start..at]);
-        start = at + 1;
-        if escape.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\u{byte:04x}");
-        } else {
-            out.push_str(escape);
+/// How many of the first bytes stand for themselves within a string: none is a
+/// quote, a backslash or a control character.
+pub(super) fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // Marks the bytes that are zero; a borrow can only mark bytes above the first one.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let found = control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c));
+        if found != 0 {
+            return index * 8 + (found.trailing_zeros() / 8) as usize;
         }
     }
-    out.push_str(&text[start..]);
+    let rest = words.len() * 8;
+    let special = |byte: &u8| matches!(byte, 0..=0x1f | b'"' | b'\\');
+    rest + bytes[rest..].iter().position(special).unwrap_or(bytes.len() - rest)
+}
+
+/// Appends a string with its quotes, cut where it is longer than `cap`.
+pub(super) fn write(text: &str, cap: usize, out: &mut String) {
+    let text = &*cut(text, cap);
+    out.push('"');
+    let mut rest = text;
+    loop {
+        let (head, tail) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(head);
+        let Some(&byte) = tail.as_bytes().first() else { break };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            0x08 => out.push_str("\\b"),
+            0x09 => out.push_str("\\t"),
+            0x0a => out.push_str("\\n"),
+            0x0c => out.push_str("\\f"),
+            0x0d => out.push_str("\\r"),
+            control => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{control:04x}");
+            }
+        }
+        rest = &tail[1..];
+    }
     out.push('"');
 }
 
